@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU as a device: which instruction tier runs, and who runs the tasks. Operators own no threads:
+// they split a call into tasks and hand them to the caller's pool (ONNX Runtime's, or ThreadPool).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "dovetail/status.h"
+
+namespace dovetail {
+
+// In ascending order; a tier includes the ones before it.
+enum class CpuTier : std::uint8_t {
+  kGeneric,  // plain C++
+  kAvx2,     // AVX2, FMA, F16C
+  kAvx512,   // AVX-512 F/BW/VL/DQ, VNNI, BF16
+  kAmx,      // AMX int8 and bf16 tiles on top of kAvx512
+};
+const char* name_of(CpuTier tier);  // "generic", "avx2", "avx512", "amx"
+
+struct CpuDevice {
+  CpuTier tier = CpuTier::kGeneric;
+  int threads = 1;  // how many tasks the caller's pool runs at once; shapes the split, nothing else
+};
+
+// The best tier that CPU and operating system support, or the one that the environment variable
+// DOVETAIL_CPU names. Naming an unknown or unavailable tier is an error that lists the available ones.
+Result<CpuDevice> cpu_device(int threads);
+
+// A parallel loop: parallel_for calls task(arg, i) for every i in [0, count) and returns when all are done.
+struct TaskRunner {
+  void* context = nullptr;
+  void (*parallel_for)(void* context, std::size_t count, void (*task)(void* arg, std::size_t i),
+                       void* arg) = nullptr;
+};
+
+// A minimal pool for C++ users. The calling thread takes part; threads - 1 workers spin briefly, then sleep.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+  TaskRunner runner();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dovetail

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Int4GroupwiseGemmPlugin as an operator: declaration, attributes, shape rules, cost.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "dovetail/int4_gemm.h"
+#include "ops/attention.h"
+#include "ops/schema.h"
+
+namespace dovetail {
+
+const OpSchema& int4_gemm_schema();
+
+Result<Int4GemmAttributes> parse_int4_gemm_attributes(std::span<const Attribute> given);
+std::vector<Attribute> list_attributes(const Int4GemmAttributes& attributes);
+
+// Declared inputs, in contract order.
+enum class Int4GemmInput : int { kActivations, kWeights, kScales, kZeroPoints, kBias };
+inline constexpr int kInt4GemmInputs = 5;
+
+struct Int4GemmInputMap {
+  int position[kInt4GemmInputs];
+  int count;
+
+  int operator[](Int4GemmInput input) const { return position[static_cast<int>(input)]; }
+};
+Int4GemmInputMap int4_gemm_inputs(const Int4GemmAttributes& attributes);
+
+Status validate(const Int4GemmAttributes& attributes);
+
+// 2 M N K flops; packed weights, scales, zero points, activations and output once.
+Cost int4_gemm_cost(const Int4GemmProblem& problem);
+
+}  // namespace dovetail
