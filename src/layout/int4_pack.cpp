@@ -41,9 +41,9 @@ Status check(const Int4Format& f, const Sizes& sizes) {
     return unsupported("int4_pack: group_size is ", f.group_size, ", expected 32, 64 or 128");
   }
   if (f.n < 1 || f.k < 1 || f.k % f.group_size != 0) {
-    return invalid_argument("int4_pack: codes are [", f.n, ", ", f.k,
-                            "], expected at least one row and K a multiple of group_size = ",
-                            f.group_size);
+    return invalid_argument(
+        "int4_pack: codes are [", f.n, ", ", f.k,
+        "], expected at least one row and K a multiple of group_size = ", f.group_size);
   }
   const std::int64_t plain_scales = f.n * (f.k / f.group_size);
   const std::int64_t packed_scales = int4_scales_shape(f.layout, f.n, f.k, f.group_size).count();
@@ -133,8 +133,8 @@ Status pack_int4(const Int4Format& format, const PlainInt4& plain, const PackedI
   std::fill(packed.weights.begin(), packed.weights.end(), kTwoPaddingWeights);
   for_each_weight(format, [&](std::size_t code, NibbleAddress address) {
     std::byte& byte = packed.weights[static_cast<std::size_t>(address.byte)];
-    byte = (byte & std::byte(0xf0 >> address.shift)) |
-           std::byte(plain.codes[code] << address.shift);
+    byte =
+        (byte & std::byte(0xf0 >> address.shift)) | std::byte(plain.codes[code] << address.shift);
   });
 
   std::fill(packed.scales.begin(), packed.scales.end(), std::byte{0});
@@ -169,14 +169,13 @@ Status unpack_int4(const Int4Format& format, const PackedInt4View& packed,
     plain.codes[code] = static_cast<std::uint8_t>(byte >> address.shift & 15u);
   });
   const std::size_t scale_size = size_of(format.scale_type);
-  return for_each_scale(
-      format, [&](std::int64_t, std::int64_t, std::size_t to, std::size_t from) {
-        plain.scales[to] = load_scale(&packed.scales[from * scale_size], format.scale_type);
-        if (!plain.zero_points.empty()) {
-          plain.zero_points[to] = static_cast<std::uint8_t>(packed.zero_points[from]);
-        }
-        return Status::success();
-      });
+  return for_each_scale(format, [&](std::int64_t, std::int64_t, std::size_t to, std::size_t from) {
+    plain.scales[to] = load_scale(&packed.scales[from * scale_size], format.scale_type);
+    if (!plain.zero_points.empty()) {
+      plain.zero_points[to] = static_cast<std::uint8_t>(packed.zero_points[from]);
+    }
+    return Status::success();
+  });
 }
 
 }  // namespace dovetail

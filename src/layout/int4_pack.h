@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packers: plain int4 weights to the bytes of a layout (int4_layout.h has the maps), and back.
 //
-// Legend: N output features, K input features, G group size. Plain form, row-major, one value a byte:
+// Legend: N output features, K input features, G group size. Plain form, row-major, one value a
+// byte:
 //   codes [N, K] 0..15, scales [N, K/G] fp32, zero_points [N, K/G] 0..15 (empty: symmetric, 8)
-// Packed form: the three buffers of Int4GemmBuffers, sizes from int4_weights_shape / int4_scales_shape.
-// Packing fills every byte: padding weights are 8, padding scales 0, padding zero points 8.
-// Not here: quantization itself, and the CUDA layout's fragment order (reported as unsupported).
+// Packed form: the three buffers of Int4GemmBuffers, sizes from int4_weights_shape /
+// int4_scales_shape. Packing fills every byte: padding weights are 8, padding scales 0, padding
+// zero points 8. Not here: quantization itself, and the CUDA layout's fragment order (reported as
+// unsupported).
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weight maps, pinned by an independent statement: edgellm_v1 by the order in which its bit tricks
-// yield pairs of halves, cpu_v1 by what a 32-bit lane of one 64-byte line holds. Then the packers: every
-// weight lands at its place, padding is neutral, and unpack inverts pack.
+// The weight maps, pinned by an independent statement: edgellm_v1 by the order in which its bit
+// tricks yield pairs of halves, cpu_v1 by what a 32-bit lane of one 64-byte line holds. Then the
+// packers: every weight lands at its place, padding is neutral, and unpack inverts pack.
 #include "layout/int4_pack.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@
 namespace dovetail {
 namespace {
 
-// edgellm_v1: word 0 of row 0 holds k = 0 8 16 24 | 1 9 17 25, word 1 starts at k = 2, row 1 is 32 bytes on.
+// edgellm_v1: word 0 of row 0 holds k = 0 8 16 24 | 1 9 17 25, word 1 starts at k = 2, row 1 is 32
+// bytes on.
 static_assert(edgellm_v1_address(0, 0, 128) == NibbleAddress{0, 0});
 static_assert(edgellm_v1_address(0, 8, 128) == NibbleAddress{0, 4});
 static_assert(edgellm_v1_address(0, 24, 128) == NibbleAddress{1, 4});
@@ -44,8 +45,8 @@ struct Packed {
   std::vector<std::byte> weights, scales, zero_points;
 
   explicit Packed(const Int4Format& f, bool with_zero_points) {
-    const auto count = static_cast<std::size_t>(
-        int4_scales_shape(f.layout, f.n, f.k, f.group_size).count());
+    const auto count =
+        static_cast<std::size_t>(int4_scales_shape(f.layout, f.n, f.k, f.group_size).count());
     weights.resize(static_cast<std::size_t>(int4_weights_shape(f.layout, f.n, f.k).count()),
                    std::byte{0xa5});
     scales.resize(count * size_of(f.scale_type), std::byte{0xa5});
@@ -84,8 +85,8 @@ void expect_edgellm_v1(const Int4Format& f, const Plain& plain, const Packed& pa
         for (std::int64_t word = 0; word < 8; ++word, ++word_index) {
           for (std::int64_t nibble = 0; nibble < 8; ++nibble) {
             const std::int64_t n = quad * 4 + row;
-            const std::int64_t k = tile * 64 + (word / 4) * 32 + (nibble % 4) * 8 +
-                                   (word % 4) * 2 + nibble / 4;
+            const std::int64_t k =
+                tile * 64 + (word / 4) * 32 + (nibble % 4) * 8 + (word % 4) * 2 + nibble / 4;
             const unsigned got =
                 bytes[word_index * 4 + static_cast<std::size_t>(nibble / 2)] >> (nibble % 2 * 4) &
                 15u;
@@ -114,8 +115,8 @@ void expect_cpu_v1(const Int4Format& f, const Plain& plain, const Packed& packed
       }
     }
   }
-  ASSERT_EQ(at, reinterpret_cast<const unsigned char*>(packed.weights.data()) +
-                    packed.weights.size());
+  ASSERT_EQ(at,
+            reinterpret_cast<const unsigned char*>(packed.weights.data()) + packed.weights.size());
 }
 
 float scale_at(const Int4Format& f, const Packed& packed, std::size_t i) {
@@ -145,8 +146,8 @@ TEST_P(PackTest, PlacesEveryWeightAndScale) {
   const auto& [f, with_zero_points] = GetParam();
   const Plain plain = random_plain(f, with_zero_points);
   Packed packed(f, with_zero_points);
-  const Status status = pack_int4(f, {plain.codes, plain.scales, plain.zero_points},
-                                  packed.buffers());
+  const Status status =
+      pack_int4(f, {plain.codes, plain.scales, plain.zero_points}, packed.buffers());
   ASSERT_TRUE(status.ok()) << status.message();
   const std::int64_t groups = f.k / f.group_size;
   if (f.layout == WeightLayout::kEdgeLlmV1) {
@@ -176,14 +177,12 @@ TEST_P(PackTest, UnpackInvertsPack) {
   const auto& [f, with_zero_points] = GetParam();
   const Plain plain = random_plain(f, with_zero_points);
   Packed packed(f, with_zero_points);
-  ASSERT_TRUE(
-      pack_int4(f, {plain.codes, plain.scales, plain.zero_points}, packed.buffers()).ok());
+  ASSERT_TRUE(pack_int4(f, {plain.codes, plain.scales, plain.zero_points}, packed.buffers()).ok());
   Plain back = random_plain(f, with_zero_points);
   std::fill(back.codes.begin(), back.codes.end(), std::uint8_t{99});
   std::fill(back.scales.begin(), back.scales.end(), -1e9f);
   std::fill(back.zero_points.begin(), back.zero_points.end(), std::uint8_t{99});
-  const Status status =
-      unpack_int4(f, packed.view(), {back.codes, back.scales, back.zero_points});
+  const Status status = unpack_int4(f, packed.view(), {back.codes, back.scales, back.zero_points});
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(back.codes, plain.codes);
   EXPECT_EQ(back.scales, plain.scales);
