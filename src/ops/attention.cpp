@@ -105,8 +105,20 @@ const TensorSpec& spec_of(AttentionInput input) {
 
 Status expect(AttentionInput input, const Inputs& inputs, const Shape& expected) {
   const TensorDesc* tensor = inputs.find(input);
-  if (tensor != nullptr && !(tensor->shape == expected)) {
+  if (tensor != nullptr && !may_equal(tensor->shape, expected)) {
     return wrong_shape(attention_schema(), spec_of(input), tensor->shape, expected);
+  }
+  return Status::success();
+}
+
+constexpr int kRanks[kAttentionInputs] = {3, 5, 1, 3, 1, 3, 2, 1, 1, 1};
+
+Status check_cache_type(const AttentionAttributes& attributes, DataType type) {
+  const bool fp8 = attributes.enable_fp8_kv_cache != 0;
+  if ((type == DataType::kFloat8E4M3) != fp8 || (kCache & type_bit(type)) == 0) {
+    return invalid_argument("attention: kv_cache is ", type, ", expected ",
+                            fp8 ? "fp8_e4m3" : type_list(kActivation),
+                            " with enable_fp8_kv_cache = ", attributes.enable_fp8_kv_cache);
   }
   return Status::success();
 }
@@ -217,8 +229,8 @@ Shape attention_output_shape(const AttentionProblem& p) {
   return {p.batch, p.tokens, p.attributes.num_q_heads, p.attributes.head_size};
 }
 
-Result<AttentionProblem> describe_attention(const AttentionAttributes& attributes,
-                                            std::span<const TensorDesc> tensors) {
+Status check_attention_inputs(const AttentionAttributes& attributes,
+                              std::span<const TensorDesc> tensors) {
   DOVETAIL_RETURN_IF_ERROR(validate(attributes));
   const OpSchema& schema = attention_schema();
   const Inputs inputs{tensors, attention_inputs(attributes)};
@@ -228,12 +240,63 @@ Result<AttentionProblem> describe_attention(const AttentionAttributes& attribute
                             ", enable_fp8_kv_cache = ", attributes.enable_fp8_kv_cache,
                             ", enable_qk_norm = ", attributes.enable_qk_norm);
   }
-  constexpr int kRanks[kAttentionInputs] = {3, 5, 1, 3, 1, 3, 2, 1, 1, 1};
   for (int i = 0; i < kAttentionInputs; ++i) {
     const auto input = static_cast<AttentionInput>(i);
     if (const TensorDesc* tensor = inputs.find(input)) {
       DOVETAIL_RETURN_IF_ERROR(check_type(schema, spec_of(input), tensor->type));
-      DOVETAIL_RETURN_IF_ERROR(check_rank(schema, spec_of(input), tensor->shape, kRanks[i]));
+      if (tensor->shape.rank() != 0) {
+        DOVETAIL_RETURN_IF_ERROR(check_rank(schema, spec_of(input), tensor->shape, kRanks[i]));
+      }
+    }
+  }
+  const TensorDesc& qkv = *inputs.find(AttentionInput::kQkv);
+  const TensorDesc& cache = *inputs.find(AttentionInput::kKvCache);
+  const auto dimension = [](const TensorDesc& tensor, int i) {
+    return tensor.shape.rank() == 0 ? -1 : tensor.shape[i];
+  };
+  const std::int64_t b = dimension(qkv, 0);
+  const std::int64_t d = attributes.head_size;
+  const std::int64_t heads = attributes.num_q_heads + 2 * attributes.num_kv_heads;
+  using In = AttentionInput;
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kQkv, inputs, {b, dimension(qkv, 1), heads * d}));
+  DOVETAIL_RETURN_IF_ERROR(
+      expect(In::kKvCache, inputs, {b, 2, attributes.num_kv_heads, dimension(cache, 3), d}));
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kContextLengths, inputs, {b}));
+  if (dimension(*inputs.find(In::kKvStartIndex), 0) != 0) {
+    DOVETAIL_RETURN_IF_ERROR(expect(In::kKvStartIndex, inputs, {b}));
+  }
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kKvScales, inputs, {2}));
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kQNormWeight, inputs, {d}));
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kKNormWeight, inputs, {d}));
+  for (In norm : {In::kQNormWeight, In::kKNormWeight}) {
+    const TensorDesc* weight = inputs.find(norm);
+    if (weight != nullptr && weight->type != qkv.type) {
+      return invalid_argument("attention: ", spec_of(norm).name, " is ", weight->type,
+                              ", expected the type of qkv, ", qkv.type);
+    }
+  }
+  if (const TensorDesc* ids = inputs.find(In::kAttentionPosId)) {
+    DOVETAIL_RETURN_IF_ERROR(expect(In::kAttentionPosId, inputs, {b, dimension(*ids, 1)}));
+  }
+  return check_cache_type(attributes, cache.type);
+}
+
+AttentionOutputs attention_outputs(const AttentionAttributes& attributes, const TensorDesc& qkv,
+                                   const TensorDesc& kv_cache) {
+  return {.attention = {qkv.type, {qkv.shape[0], qkv.shape[1], attributes.num_q_heads,
+                                   attributes.head_size}},
+          .present_kv_cache = kv_cache};
+}
+
+Result<AttentionProblem> describe_attention(const AttentionAttributes& attributes,
+                                            std::span<const TensorDesc> tensors) {
+  DOVETAIL_RETURN_IF_ERROR(check_attention_inputs(attributes, tensors));
+  const Inputs inputs{tensors, attention_inputs(attributes)};
+  for (int i = 0; i < kAttentionInputs; ++i) {
+    const auto input = static_cast<AttentionInput>(i);
+    if (const TensorDesc* tensor = inputs.find(input)) {
+      DOVETAIL_RETURN_IF_ERROR(
+          check_rank(attention_schema(), spec_of(input), tensor->shape, kRanks[i]));
     }
   }
   const TensorDesc& qkv = *inputs.find(AttentionInput::kQkv);
@@ -250,30 +313,6 @@ Result<AttentionProblem> describe_attention(const AttentionAttributes& attribute
       .rope_rows = rope.shape[1],
       .rotary_width = rope.shape[2],
   };
-  const std::int64_t b = problem.batch;
-  const std::int64_t d = attributes.head_size;
-  const std::int64_t heads = attributes.num_q_heads + 2 * attributes.num_kv_heads;
-  using In = AttentionInput;
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kQkv, inputs, {b, problem.tokens, heads * d}));
-  DOVETAIL_RETURN_IF_ERROR(
-      expect(In::kKvCache, inputs, {b, 2, attributes.num_kv_heads, problem.capacity, d}));
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kContextLengths, inputs, {b}));
-  if (inputs.find(In::kKvStartIndex)->shape[0] != 0) {
-    DOVETAIL_RETURN_IF_ERROR(expect(In::kKvStartIndex, inputs, {b}));
-  }
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kKvScales, inputs, {2}));
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kQNormWeight, inputs, {d}));
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kKNormWeight, inputs, {d}));
-  for (In norm : {In::kQNormWeight, In::kKNormWeight}) {
-    const TensorDesc* weight = inputs.find(norm);
-    if (weight != nullptr && weight->type != qkv.type) {
-      return invalid_argument("attention: ", spec_of(norm).name, " is ", weight->type,
-                              ", expected the type of qkv, ", qkv.type);
-    }
-  }
-  if (const TensorDesc* ids = inputs.find(In::kAttentionPosId)) {
-    DOVETAIL_RETURN_IF_ERROR(expect(In::kAttentionPosId, inputs, {b, ids->shape[1]}));
-  }
   Result<AttentionMode> mode = mode_of(inputs, problem.tokens);
   if (!mode.ok()) {
     return mode.status();
@@ -281,7 +320,8 @@ Result<AttentionProblem> describe_attention(const AttentionAttributes& attribute
   problem.mode = *mode;
   if (problem.mode == AttentionMode::kTreeDecode) {
     DOVETAIL_RETURN_IF_ERROR(
-        expect(In::kAttentionMask, inputs, {b, problem.tokens, (problem.tokens + 31) / 32}));
+        expect(AttentionInput::kAttentionMask, inputs,
+               {problem.batch, problem.tokens, (problem.tokens + 31) / 32}));
   }
   DOVETAIL_RETURN_IF_ERROR(validate(problem));
   return problem;
@@ -294,13 +334,7 @@ Status validate(const AttentionProblem& p) {
     return invalid_argument("attention: qkv is ", p.activation_type, ", expected ",
                             type_list(kActivation));
   }
-  const bool fp8 = p.attributes.enable_fp8_kv_cache != 0;
-  if ((p.cache_type == DataType::kFloat8E4M3) != fp8 ||
-      (kCache & type_bit(p.cache_type)) == 0) {
-    return invalid_argument("attention: kv_cache is ", p.cache_type, ", expected ",
-                            fp8 ? "fp8_e4m3" : type_list(kActivation),
-                            " with enable_fp8_kv_cache = ", p.attributes.enable_fp8_kv_cache);
-  }
+  DOVETAIL_RETURN_IF_ERROR(check_cache_type(p.attributes, p.cache_type));
   if (p.batch < 0 || p.tokens < 0 || p.capacity < 0) {
     return invalid_argument("attention: batch ", p.batch, ", tokens ", p.tokens, ", capacity ",
                             p.capacity, ", expected none negative");

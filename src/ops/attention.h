@@ -43,6 +43,19 @@ AttentionInputMap attention_inputs(const AttentionAttributes& attributes);
 // Attribute checks that need no tensor; adapters call it when the node is created.
 Status validate(const AttentionAttributes& attributes);
 
+// The checks of describe_attention that need no complete shapes: number, types, ranks, and those
+// dimensions that are known (see may_equal). Adapters call it when the node is created.
+Status check_attention_inputs(const AttentionAttributes& attributes,
+                              std::span<const TensorDesc> inputs);
+
+// Types and shapes of the outputs. Negative (unknown) dimensions of the inputs pass through.
+struct AttentionOutputs {
+  TensorDesc attention;
+  TensorDesc present_kv_cache;
+};
+AttentionOutputs attention_outputs(const AttentionAttributes& attributes, const TensorDesc& qkv,
+                                   const TensorDesc& kv_cache);
+
 // The score factor: attention_scale, or 1 / sqrt(D).
 float softmax_scale(const AttentionAttributes& attributes);
 

@@ -155,8 +155,8 @@ Shape scales_shape(const Int4GemmAttributes& a) {
   return int4_scales_shape(a.weight_layout, a.gemm_n, a.gemm_k, a.group_size);
 }
 
-Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
-                                           std::span<const TensorDesc> tensors) {
+Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
+                              std::span<const TensorDesc> tensors) {
   DOVETAIL_RETURN_IF_ERROR(validate(attributes));
   const OpSchema& schema = int4_gemm_schema();
   const Int4GemmInputMap map = int4_gemm_inputs(attributes);
@@ -174,14 +174,15 @@ Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
   }
   const TensorDesc& activations = tensors[0];
   const int rank = activations.shape.rank();
-  if ((rank != 2 && rank != 3) || activations.shape[-1] != attributes.gemm_k) {
+  if (rank != 0 && ((rank != 2 && rank != 3) ||
+                    (activations.shape[-1] != attributes.gemm_k && activations.shape[-1] >= 0))) {
     return invalid_argument("int4_gemm: activations is ", activations.shape,
                             ", expected [B, S, K] or [M, K] with K = gemm_k = ", attributes.gemm_k);
   }
   const auto expect = [&](Int4GemmInput input, const Shape& expected) {
     if (map[input] >= 0) {
       const Shape& got = tensors[static_cast<std::size_t>(map[input])].shape;
-      if (!(got == expected)) {
+      if (!may_equal(got, expected)) {
         return wrong_shape(schema, spec_of(input), got, expected);
       }
     }
@@ -198,6 +199,24 @@ Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
                               activations.type);
     }
   }
+  return Status::success();
+}
+
+TensorDesc int4_gemm_output(const Int4GemmAttributes& attributes, const TensorDesc& activations) {
+  const Shape& in = activations.shape;
+  return {activations.type, in.rank() == 2 ? Shape{in[0], attributes.gemm_n}
+                                           : Shape{in[0], in[1], attributes.gemm_n}};
+}
+
+Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
+                                           std::span<const TensorDesc> tensors) {
+  DOVETAIL_RETURN_IF_ERROR(check_int4_gemm_inputs(attributes, tensors));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].shape.rank() == 0) {
+      return invalid_argument("int4_gemm: input ", i, " is a scalar, expected a tensor");
+    }
+  }
+  const TensorDesc& activations = tensors[0];
   return Int4GemmProblem{.attributes = attributes,
                          .activation_type = activations.type,
                          .scale_type = tensors[2].type,

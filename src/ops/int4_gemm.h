@@ -30,6 +30,14 @@ Int4GemmInputMap int4_gemm_inputs(const Int4GemmAttributes& attributes);
 
 Status validate(const Int4GemmAttributes& attributes);
 
+// The checks of describe_int4_gemm for shapes that are known in part (see may_equal). Adapters call it
+// when the node is created.
+Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
+                              std::span<const TensorDesc> inputs);
+
+// Type and shape of the output. Negative (unknown) dimensions of the activations pass through.
+TensorDesc int4_gemm_output(const Int4GemmAttributes& attributes, const TensorDesc& activations);
+
 // 2 M N K flops; packed weights, scales, zero points, activations and output once.
 Cost int4_gemm_cost(const Int4GemmProblem& problem);
 

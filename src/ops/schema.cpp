@@ -114,6 +114,17 @@ Result<std::vector<Attribute>> complete_attributes(const OpSchema& schema,
   return complete;
 }
 
+bool may_equal(const Shape& got, const Shape& expected) {
+  if (got.rank() == 0) {
+    return true;
+  }
+  bool equal = got.rank() == expected.rank();
+  for (int i = 0; equal && i < got.rank(); ++i) {
+    equal = got[i] == expected[i] || got[i] < 0 || expected[i] < 0;
+  }
+  return equal;
+}
+
 Status check_type(const OpSchema& schema, const TensorSpec& spec, DataType got) {
   if ((spec.type_mask & type_bit(got)) == 0) {
     return invalid_argument(schema.prefix, ": ", spec.name, " is ", got, ", expected ",

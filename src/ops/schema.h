@@ -97,6 +97,10 @@ std::vector<int> input_positions(const OpSchema& schema, On on) {
   return positions;
 }
 
+// A shape as it is known when a node is created: a negative dimension is not known yet, and a shape of
+// rank 0 stands for one of which nothing is known (no operator has a scalar input).
+bool may_equal(const Shape& got, const Shape& expected);
+
 // Messages shared by the describe functions. `spec` names the tensor, `index` its position.
 Status check_type(const OpSchema& schema, const TensorSpec& spec, DataType got);
 Status check_rank(const OpSchema& schema, const TensorSpec& spec, const Shape& got, int rank);
