@@ -5,6 +5,7 @@
 
 #include "ops/attribute_binding.h"
 #include "ops/message.h"
+#include "ops/output_rule.h"
 
 namespace dovetail {
 namespace {
@@ -188,6 +189,19 @@ AttentionInputMap attention_inputs(const AttentionAttributes& attributes) {
   return map;
 }
 
+void settle_profile_bounds(const AttentionAttributes& attributes, std::span<TensorDesc> inputs) {
+  const AttentionInputMap map = attention_inputs(attributes);
+  const int mask = map[AttentionInput::kAttentionMask];
+  if (mask < 0 || static_cast<int>(inputs.size()) != map.count) {
+    return;
+  }
+  const Shape& qkv = inputs[0].shape;
+  Shape& words = inputs[static_cast<std::size_t>(mask)].shape;
+  if (qkv.rank() == 3 && words.rank() == 3 && words[2] > (qkv[1] + 31) / 32) {
+    words = {words[0], words[1], (qkv[1] + 31) / 32};
+  }
+}
+
 Status validate(const AttentionAttributes& a) {
   if (a.num_q_heads < 1 || a.num_kv_heads < 1 || a.num_q_heads % a.num_kv_heads != 0) {
     return invalid_argument("attention: num_q_heads is ", a.num_q_heads,
@@ -283,9 +297,9 @@ Status check_attention_inputs(const AttentionAttributes& attributes,
 
 AttentionOutputs attention_outputs(const AttentionAttributes& attributes, const TensorDesc& qkv,
                                    const TensorDesc& kv_cache) {
-  return {.attention = {qkv.type, {qkv.shape[0], qkv.shape[1], attributes.num_q_heads,
-                                   attributes.head_size}},
-          .present_kv_cache = kv_cache};
+  const std::vector<OutputRule> rules = output_rules(attributes);
+  const TensorDesc inputs[] = {qkv, kv_cache};
+  return {.attention = apply(rules[0], inputs), .present_kv_cache = apply(rules[1], inputs)};
 }
 
 Result<AttentionProblem> describe_attention(const AttentionAttributes& attributes,

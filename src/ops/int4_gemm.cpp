@@ -4,6 +4,7 @@
 #include "layout/int4_layout.h"
 #include "ops/attribute_binding.h"
 #include "ops/message.h"
+#include "ops/output_rule.h"
 
 namespace dovetail {
 namespace {
@@ -203,9 +204,7 @@ Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
 }
 
 TensorDesc int4_gemm_output(const Int4GemmAttributes& attributes, const TensorDesc& activations) {
-  const Shape& in = activations.shape;
-  return {activations.type, in.rank() == 2 ? Shape{in[0], attributes.gemm_n}
-                                           : Shape{in[0], in[1], attributes.gemm_n}};
+  return apply(output_rules(attributes, activations.shape.rank()).front(), {&activations, 1});
 }
 
 Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensorrt/operator.h"
+
+#include "ops/attention.h"
+#include "ops/int4_gemm.h"
+#include "ops/message.h"
+
+namespace dovetail::tensorrt {
+namespace {
+
+// Which declared input stands at each node position.
+template <class Map>
+std::vector<int> declared_inputs(const Map& map, int declared) {
+  std::vector<int> order(static_cast<std::size_t>(map.count));
+  for (int i = 0; i < declared; ++i) {
+    if (map.position[i] >= 0) {
+      order[static_cast<std::size_t>(map.position[i])] = i;
+    }
+  }
+  return order;
+}
+
+bool is_gpu_activation(DataType type) {
+  return type == DataType::kFloat16 || type == DataType::kBFloat16;
+}
+
+template <class T>
+const T* input(const void* const* inputs, int position) {
+  return position < 0 ? nullptr : static_cast<const T*>(inputs[position]);
+}
+
+class AttentionCall final : public Call {
+ public:
+  AttentionCall(CudaAttentionPlan plan, AttentionMode mode, AttentionInputMap map)
+      : plan_(std::move(plan)), mode_(mode), map_(map) {}
+
+  std::size_t workspace_bytes() const override { return plan_.workspace_bytes(); }
+
+  Status run(const void* const* inputs, void* const* outputs, void* workspace,
+             void* stream) const override {
+    using In = AttentionInput;
+    const bool tree = mode_ == AttentionMode::kTreeDecode;
+    return plan_.run(
+        {.qkv = inputs[map_[In::kQkv]],
+         .past_kv_cache = inputs[map_[In::kKvCache]],
+         .kv_cache = outputs[1],
+         .context_lengths = input<std::int32_t>(inputs, map_[In::kContextLengths]),
+         .rope_cos_sin = input<float>(inputs, map_[In::kRopeCosSin]),
+         .kv_start_index = mode_ == AttentionMode::kPrefill
+                               ? nullptr
+                               : input<std::int32_t>(inputs, map_[In::kKvStartIndex]),
+         .attention_mask = tree ? input<std::int32_t>(inputs, map_[In::kAttentionMask]) : nullptr,
+         .attention_pos_id = tree ? input<std::int32_t>(inputs, map_[In::kAttentionPosId]) : nullptr,
+         .kv_scales = input<float>(inputs, map_[In::kKvScales]),
+         .q_norm_weight = input<void>(inputs, map_[In::kQNormWeight]),
+         .k_norm_weight = input<void>(inputs, map_[In::kKNormWeight]),
+         .output = outputs[0],
+         .workspace = workspace},
+        stream);
+  }
+
+ private:
+  CudaAttentionPlan plan_;
+  AttentionMode mode_;
+  AttentionInputMap map_;
+};
+
+class AttentionOperator final : public Operator {
+ public:
+  explicit AttentionOperator(const AttentionAttributes& attributes)
+      : attributes_(attributes),
+        map_(attention_inputs(attributes)),
+        order_(declared_inputs(map_, kAttentionInputs)) {}
+
+  const OpSchema& schema() const override { return attention_schema(); }
+  std::vector<Attribute> attributes() const override { return list_attributes(attributes_); }
+  int input_count() const override { return map_.count; }
+  const TensorSpec& input_spec(int position) const override {
+    return attention_schema().inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
+  }
+  std::vector<OutputRule> output_rules(int) const override {
+    return dovetail::output_rules(attributes_);
+  }
+
+  bool supports_type(int position, std::span<const DataType> before, DataType type) const override {
+    if (position == map_.count) {
+      return type == before[0];
+    }
+    if (position == map_.count + 1) {
+      return type == before[1];
+    }
+    const TensorSpec& spec = input_spec(position);
+    if ((spec.type_mask & type_bit(type)) == 0) {
+      return false;
+    }
+    if (position == map_[AttentionInput::kQkv]) {
+      return is_gpu_activation(type);
+    }
+    if (position == map_[AttentionInput::kKvCache]) {
+      return attributes_.enable_fp8_kv_cache ? type == DataType::kFloat8E4M3 : type == before[0];
+    }
+    const bool norm = position == map_[AttentionInput::kQNormWeight] ||
+                      position == map_[AttentionInput::kKNormWeight];
+    return !norm || type == before[0];
+  }
+
+  void settle_bounds(std::span<TensorDesc> inputs) const override {
+    settle_profile_bounds(attributes_, inputs);
+  }
+
+  Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,
+                                           const CudaDevice& device) const override {
+    Result<AttentionProblem> problem = describe_attention(attributes_, inputs);
+    if (!problem.ok()) {
+      return problem.status();
+    }
+    Result<CudaAttentionPlan> planned = dovetail::plan(*problem, device);
+    if (!planned.ok()) {
+      return planned.status();
+    }
+    return std::shared_ptr<const Call>(
+        std::make_shared<AttentionCall>(*std::move(planned), problem->mode, map_));
+  }
+
+ private:
+  AttentionAttributes attributes_;
+  AttentionInputMap map_;
+  std::vector<int> order_;
+};
+
+class Int4GemmCall final : public Call {
+ public:
+  Int4GemmCall(CudaInt4GemmPlan plan, Int4GemmInputMap map) : plan_(std::move(plan)), map_(map) {}
+
+  std::size_t workspace_bytes() const override { return plan_.workspace_bytes(); }
+
+  Status run(const void* const* inputs, void* const* outputs, void* workspace,
+             void* stream) const override {
+    using In = Int4GemmInput;
+    return plan_.run({.activations = inputs[map_[In::kActivations]],
+                      .weights = inputs[map_[In::kWeights]],
+                      .scales = inputs[map_[In::kScales]],
+                      .zero_points = input<void>(inputs, map_[In::kZeroPoints]),
+                      .bias = input<void>(inputs, map_[In::kBias]),
+                      .output = outputs[0],
+                      .workspace = workspace},
+                     stream);
+  }
+
+ private:
+  CudaInt4GemmPlan plan_;
+  Int4GemmInputMap map_;
+};
+
+class Int4GemmOperator final : public Operator {
+ public:
+  explicit Int4GemmOperator(const Int4GemmAttributes& attributes)
+      : attributes_(attributes),
+        map_(int4_gemm_inputs(attributes)),
+        order_(declared_inputs(map_, kInt4GemmInputs)) {}
+
+  const OpSchema& schema() const override { return int4_gemm_schema(); }
+  std::vector<Attribute> attributes() const override { return list_attributes(attributes_); }
+  int input_count() const override { return map_.count; }
+  const TensorSpec& input_spec(int position) const override {
+    return int4_gemm_schema().inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
+  }
+  std::vector<OutputRule> output_rules(int activation_rank) const override {
+    return dovetail::output_rules(attributes_, activation_rank);
+  }
+
+  bool supports_type(int position, std::span<const DataType> before, DataType type) const override {
+    if (position == map_.count) {
+      return type == before[0];
+    }
+    if (position == map_[Int4GemmInput::kActivations]) {
+      return is_gpu_activation(type);
+    }
+    const bool like_activations =
+        position == map_[Int4GemmInput::kScales] || position == map_[Int4GemmInput::kBias];
+    return like_activations ? type == before[0]
+                            : (input_spec(position).type_mask & type_bit(type)) != 0;
+  }
+
+  void settle_bounds(std::span<TensorDesc>) const override {}
+
+  Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,
+                                           const CudaDevice& device) const override {
+    Result<Int4GemmProblem> problem = describe_int4_gemm(attributes_, inputs);
+    if (!problem.ok()) {
+      return problem.status();
+    }
+    Result<CudaInt4GemmPlan> planned = dovetail::plan(*problem, device);
+    if (!planned.ok()) {
+      return planned.status();
+    }
+    return std::shared_ptr<const Call>(std::make_shared<Int4GemmCall>(*std::move(planned), map_));
+  }
+
+ private:
+  Int4GemmAttributes attributes_;
+  Int4GemmInputMap map_;
+  std::vector<int> order_;
+};
+
+template <class Op, class Attributes>
+Result<std::shared_ptr<const Operator>> bind(const Result<Attributes>& parsed) {
+  if (!parsed.ok()) {
+    return parsed.status();
+  }
+  return std::shared_ptr<const Operator>(std::make_shared<Op>(*parsed));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Operator>> make_operator(const OpSchema& schema,
+                                                      std::span<const Attribute> attributes) {
+  if (&schema == &attention_schema()) {
+    return bind<AttentionOperator>(parse_attention_attributes(attributes));
+  }
+  if (&schema == &int4_gemm_schema()) {
+    return bind<Int4GemmOperator>(parse_int4_gemm_attributes(attributes));
+  }
+  return internal_error("dovetail: no plugin for operator ", schema.name);
+}
+
+}  // namespace dovetail::tensorrt
