@@ -25,13 +25,16 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# What .venv holds; test.sh asks for more before it sources this file.
+requirements=${requirements:-scripts/requirements.txt}
+
 make_venv() {
-  local stamp=.venv/.requirements
+  local stamp=.venv/.$(basename "$requirements")
   [[ -x .venv/bin/python ]] || { say "Creating .venv"; python3 -m venv .venv; }
-  if ! cmp -s scripts/requirements.txt "$stamp"; then
+  if ! cmp -s <(cat scripts/requirements*.txt) "$stamp"; then
     say "Installing Python packages into .venv"
-    .venv/bin/python -m pip install -q --disable-pip-version-check -r scripts/requirements.txt
-    cp scripts/requirements.txt "$stamp"
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
+    cat scripts/requirements*.txt >"$stamp"
   fi
   # The package runs from the checkout: a path file and a launcher instead of a second build.
   local site

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Set-up, build, then every test: ctest (C++), pytest (Python and end to end). No GPU, CUDA toolkit or
 # TensorRT needed; what needs them is named below and not run.
+requirements=scripts/requirements-test.txt
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 start=$SECONDS
 build
