@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this folder share: one bind function each, and the way from Status to exception.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <utility>
+
+#include "dovetail/status.h"
+
+namespace dovetail::python {
+
+[[noreturn]] void raise(const Status& status);
+
+template <class T>
+T value_or_raise(Result<T> result) {
+  if (!result.ok()) {
+    raise(result.status());
+  }
+  return std::move(*result);
+}
+
+void bind_schemas(nanobind::module_& m);  // operators: attributes, inputs, outputs
+void bind_int4(nanobind::module_& m);     // int4 layouts, packers, quantizer
+
+}  // namespace dovetail::python
