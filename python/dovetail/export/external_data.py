@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""model.onnx.data: every large initializer, 64-byte aligned, written one at a time.
+
+While the graph is built, an initializer is only declared: its place in the file is fixed by type and
+shape. Its bytes come later from a producer, so the weights of the model are never in memory together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..data_types import DataType
+from ..errors import DovetailError
+from ..progress import Silent
+
+ALIGNMENT = 64
+FILE_NAME = "model.onnx.data"
+
+# Yields (initializer name, next elements of it) until all the initializers it is for are complete.
+Producer = Callable[[], Iterable[tuple[str, np.ndarray]]]
+
+
+@dataclass
+class _Place:
+    offset: int
+    nbytes: int
+    done: int = 0
+
+
+class ExternalData:
+    def __init__(self) -> None:
+        self._places: dict[str, _Place] = {}
+        self._producers: list[Producer] = []
+        self._end = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self._end
+
+    def declare(self, name: str, dtype: DataType, shape: tuple[int, ...]) -> onnx.TensorProto:
+        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        nbytes = math.prod(shape) * dtype.size
+        self._places[name] = _Place(offset, nbytes)
+        self._end = offset + nbytes
+        proto = onnx.TensorProto(name=name, data_type=dtype.onnx, dims=shape)
+        proto.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", FILE_NAME), ("offset", offset), ("length", nbytes)):
+            proto.external_data.add(key=key, value=str(value))
+        return proto
+
+    def produce(self, producer: Producer) -> None:
+        self._producers.append(producer)
+
+    def write(self, folder: Path, progress: Silent) -> None:
+        progress.start(self._end)
+        with open(folder / FILE_NAME, "wb") as file:
+            for producer in self._producers:
+                for name, values in producer():
+                    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+                    place = self._places[name]
+                    file.seek(place.offset + place.done)
+                    file.write(data)
+                    place.done += data.nbytes
+                    progress.step(name, data.nbytes)
+        for name, place in self._places.items():
+            if place.done != place.nbytes:
+                raise DovetailError(
+                    f"initializer {name}: {place.done} bytes produced, {place.nbytes} declared"
+                )

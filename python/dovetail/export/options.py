@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an export is asked for, checked, and what each engine wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import data_types
+from ..data_types import DataType
+from ..errors import DovetailError
+
+
+@dataclass(frozen=True)
+class Engine:
+    name: str
+    layout: str  # of int4 weights
+    dtypes: tuple[DataType, ...]
+    # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels for
+    # norms and elementwise operators are 2 to 6 times slower in fp16 than in fp32, and absent in bf16.
+    plain_dtype: DataType | None
+    fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization instead of standard operators
+
+
+ENGINES = {
+    "onnxruntime": Engine(
+        "onnxruntime",
+        "cpu_v1",
+        (data_types.FP32, data_types.FP16, data_types.BF16),
+        plain_dtype=data_types.FP32,
+        fused_norms=True,
+    ),
+    "tensorrt": Engine(
+        "tensorrt",
+        "edgellm_v1",
+        (data_types.FP16, data_types.BF16),
+        plain_dtype=None,
+        fused_norms=False,
+    ),
+}
+KV_DTYPES = (data_types.FP32, data_types.FP16, data_types.BF16, data_types.FP8)
+COMPUTE_MODES = ("auto", "exact", "int8")
+HEADS = ("auto", "float", "int4")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    engine: str
+    dtype: str
+    capacity: int
+    max_batch: int = 1
+    kv_dtype: str | None = None  # None: fp16, or bf16 with --dtype bf16
+    tree: bool = False
+    compute: str = "auto"
+    head: str = "auto"
+    head_group_size: int = 32
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Checked options with the names resolved."""
+
+    options: ExportOptions
+    engine: Engine
+    dtype: DataType  # of activations at our nodes, and of inputs_embeds
+    plain: DataType  # of everything else
+    kv_dtype: DataType
+
+
+def make_plan(options: ExportOptions) -> Plan:
+    engine = ENGINES.get(_choice("--engine", options.engine, tuple(ENGINES)))
+    assert engine is not None
+    _choice(
+        f"--dtype for engine {engine.name}", options.dtype, tuple(t.name for t in engine.dtypes)
+    )
+    _choice("--compute", options.compute, COMPUTE_MODES)
+    _choice("--head", options.head, HEADS)
+    dtype = data_types.BY_NAME[options.dtype]
+    kv_name = options.kv_dtype or ("bf16" if dtype is data_types.BF16 else "fp16")
+    _choice("--kv-dtype", kv_name, tuple(t.name for t in KV_DTYPES))
+    for what, value in (("--capacity", options.capacity), ("--max-batch", options.max_batch)):
+        if value < 1:
+            raise DovetailError(f"{what} is {value}, expected at least 1")
+    if options.head_group_size not in (32, 64, 128):
+        raise DovetailError(
+            f"--head-group-size is {options.head_group_size}, expected 32, 64 or 128"
+        )
+    return Plan(
+        options, engine, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name]
+    )
+
+
+def _choice(what: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise DovetailError(f"{what} is {value}, expected {', '.join(choices)}")
+    return value
