@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "ops/message.h"
+#include "tensorrt/format.h"
 #include "tensorrt/logging.h"
-#include "tensorrt/tensor_desc.h"
 
 namespace dovetail::tensorrt {
 namespace {
@@ -14,12 +14,6 @@ constexpr std::int32_t kSuccess = 0;
 constexpr std::int32_t kFailure = 1;
 
 std::int32_t result(bool ok) { return ok ? kSuccess : kFailure; }
-
-// What the largest supported device would ask for. An engine may be built where no GPU is, and moved.
-constexpr CudaDevice kLargestDevice{.compute_capability = 90,
-                                    .multiprocessors = 192,
-                                    .shared_memory_bytes = 227 * 1024,
-                                    .l2_bytes = 50u << 20};
 
 }  // namespace
 
@@ -53,27 +47,13 @@ const char* PluginV3::getPluginName() const noexcept { return op_->schema().name
 const char* PluginV3::getPluginVersion() const noexcept { return op_->schema().version; }
 const char* PluginV3::getPluginNamespace() const noexcept { return namespace_.c_str(); }
 
-Status PluginV3::check_counts(std::int32_t inputs, std::int32_t outputs) const {
-  const OpSchema& schema = op_->schema();
-  if (inputs != op_->input_count()) {
-    return invalid_argument(schema.prefix, ": ", inputs, " inputs, expected ", op_->input_count(),
-                            " with these attributes");
-  }
-  if (outputs != static_cast<std::int32_t>(schema.outputs.size())) {
-    return invalid_argument(schema.prefix, ": ", outputs, " outputs, expected ",
-                            schema.outputs.size());
-  }
-  return Status::success();
-}
-
 Result<std::shared_ptr<const Call>> PluginV3::plan_at_bounds(
     const nvinfer1::DynamicPluginTensorDesc* in, std::int32_t inputs) const {
   Result<std::vector<TensorDesc>> largest = largest_shapes(op_->schema(), in, inputs);
   if (!largest.ok()) {
     return largest.status();
   }
-  op_->settle_bounds(*largest);
-  return op_->plan(*largest, kLargestDevice);
+  return tensorrt::plan_at_bounds(*op_, *std::move(largest));
 }
 
 std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in,
@@ -81,7 +61,7 @@ std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* 
                                        const nvinfer1::DynamicPluginTensorDesc*,
                                        std::int32_t outputs) noexcept {
   return result(guarded("configurePlugin", [&]() -> Status {
-    DOVETAIL_RETURN_IF_ERROR(check_counts(inputs, outputs));
+    DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     return plan_at_bounds(in, inputs).status();
   }));
 }
@@ -90,7 +70,7 @@ std::int32_t PluginV3::getOutputDataTypes(nvinfer1::DataType* output_types, std:
                                           const nvinfer1::DataType* input_types,
                                           std::int32_t inputs) const noexcept {
   return result(guarded("getOutputDataTypes", [&]() -> Status {
-    DOVETAIL_RETURN_IF_ERROR(check_counts(inputs, outputs));
+    DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     const std::vector<OutputRule> rules = op_->output_rules(3);
     for (std::size_t i = 0; i < rules.size(); ++i) {
       output_types[i] = input_types[rules[i].type_of_input];
@@ -104,19 +84,9 @@ std::int32_t PluginV3::getOutputShapes(const nvinfer1::DimsExprs* in, std::int32
                                        nvinfer1::DimsExprs* out, std::int32_t outputs,
                                        nvinfer1::IExprBuilder& builder) noexcept {
   return result(guarded("getOutputShapes", [&]() -> Status {
-    DOVETAIL_RETURN_IF_ERROR(check_counts(inputs, outputs));
-    const std::vector<OutputRule> rules = op_->output_rules(in[0].nbDims);
-    for (std::size_t i = 0; i < rules.size(); ++i) {
-      out[i].nbDims = static_cast<std::int32_t>(rules[i].dims.size());
-      for (std::size_t d = 0; d < rules[i].dims.size(); ++d) {
-        const OutputDim& dim = rules[i].dims[d];
-        if (dim.input >= 0 && dim.dim >= in[dim.input].nbDims) {
-          return invalid_argument(op_->schema().prefix, ": ", op_->input_spec(dim.input).name,
-                                  " has rank ", in[dim.input].nbDims, ", expected ",
-                                  op_->input_spec(dim.input).shape);
-        }
-        out[i].d[d] = dim.input < 0 ? builder.constant(dim.constant) : in[dim.input].d[dim.dim];
-      }
+    DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
+    for (std::int32_t i = 0; i < outputs; ++i) {
+      DOVETAIL_RETURN_IF_ERROR(output_shape(*op_, static_cast<std::size_t>(i), in, builder, out[i]));
     }
     return Status::success();
   }));
@@ -127,16 +97,12 @@ bool PluginV3::supportsFormatCombination(std::int32_t position,
                                          std::int32_t inputs, std::int32_t outputs) noexcept {
   bool supported = false;
   guarded("supportsFormatCombination", [&]() -> Status {
-    DOVETAIL_RETURN_IF_ERROR(check_counts(inputs, outputs));
-    std::vector<DataType> before;
+    DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
+    std::vector<nvinfer1::PluginTensorDesc> tensors;
     for (std::int32_t i = 0; i <= position; ++i) {
-      const std::optional<DataType> type = data_type(in_out[i].desc.type);
-      if (in_out[i].desc.format != nvinfer1::TensorFormat::kLINEAR || !type.has_value()) {
-        return Status::success();
-      }
-      before.push_back(*type);
+      tensors.push_back(in_out[i].desc);
     }
-    supported = op_->supports_type(position, before, before.back());
+    supported = supports_format(*op_, tensors);
     return Status::success();
   });
   return supported;
@@ -175,7 +141,7 @@ std::int32_t PluginV3::onShapeChange(const nvinfer1::PluginTensorDesc* in, std::
                                      const nvinfer1::PluginTensorDesc*,
                                      std::int32_t outputs) noexcept {
   return result(guarded("onShapeChange", [&]() -> Status {
-    DOVETAIL_RETURN_IF_ERROR(check_counts(inputs, outputs));
+    DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     Result<std::vector<TensorDesc>> shapes = actual_shapes(op_->schema(), in, inputs);
     if (!shapes.ok()) {
       return shapes.status();

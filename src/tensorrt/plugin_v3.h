@@ -66,7 +66,6 @@ class PluginV3 final : public nvinfer1::IPluginV3,
   // The call with the largest shapes of the optimisation profile on the largest device.
   Result<std::shared_ptr<const Call>> plan_at_bounds(const nvinfer1::DynamicPluginTensorDesc* in,
                                                      std::int32_t inputs) const;
-  Status check_counts(std::int32_t inputs, std::int32_t outputs) const;
 
   std::shared_ptr<const Operator> op_;
   std::string namespace_;

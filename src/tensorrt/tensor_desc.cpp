@@ -18,7 +18,8 @@ Result<TensorDesc> describe(const OpSchema& schema, std::int32_t index, nvinfer1
     return invalid_argument(schema.prefix, ": input ", index, " has rank ", dims.nbDims,
                             ", expected 0 to ", Shape::kMaxRank);
   }
-  return TensorDesc{*ours, Shape(std::span(dims.d, static_cast<std::size_t>(dims.nbDims)))};
+  const std::vector<std::int64_t> values(dims.d, dims.d + dims.nbDims);
+  return TensorDesc{*ours, Shape(values)};
 }
 
 template <class Desc, class Type, class DimsOf>

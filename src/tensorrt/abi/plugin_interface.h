@@ -4,11 +4,18 @@
 // are TensorRT's binary interface (10.3 to 11.x); bodies, names of parameters and comments are ours. With
 // -DTensorRT_ROOT= the vendor's headers replace this file, and a test compares both.
 //
+// DOVETAIL_TENSORRT_ABI 8 declares what differed in TensorRT 8.6: 32-bit dimensions, and loggers and V2
+// creators without version information (plugin_interface_v2.h).
+//
 // Conventions of the interface: every callback is noexcept; int32_t results are 0 on success.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#if !defined(DOVETAIL_TENSORRT_ABI)
+#define DOVETAIL_TENSORRT_ABI 10
+#endif
 
 struct CUstream_st;
 
@@ -16,6 +23,11 @@ namespace nvinfer1 {
 
 using cudaStream_t = CUstream_st*;
 using AsciiChar = char;
+#if DOVETAIL_TENSORRT_ABI == 8
+using DimValue = std::int32_t;
+#else
+using DimValue = std::int64_t;
+#endif
 
 enum class DataType : std::int32_t {
   kFLOAT = 0, kHALF = 1, kINT8 = 2, kINT32 = 3, kBOOL = 4, kUINT8 = 5, kFP8 = 6, kBF16 = 7, kINT64 = 8,
@@ -34,7 +46,7 @@ enum class DimensionOperation : std::int32_t {
 
 struct Dims {
   std::int32_t nbDims;
-  std::int64_t d[8];
+  DimValue d[8];
 };
 struct PluginTensorDesc {
   Dims dims;
@@ -74,12 +86,12 @@ class VRoot {
 class VDimensionExpr : public VRoot {
  public:
   virtual bool isConstant() const = 0;
-  virtual std::int64_t getConstantValue() const = 0;
+  virtual DimValue getConstantValue() const = 0;
   virtual bool isSizeTensor() const = 0;
 };
 class VExprBuilder : public VRoot {
  public:
-  virtual IDimensionExpr const* constant(std::int64_t value) = 0;
+  virtual IDimensionExpr const* constant(DimValue value) = 0;
   virtual IDimensionExpr const* operation(DimensionOperation op, IDimensionExpr const& first,
                                           IDimensionExpr const& second) = 0;
   virtual IDimensionExpr const* declareSizeTensor(std::int32_t output, IDimensionExpr const& opt,
@@ -97,14 +109,14 @@ class INoCopy {
 class IDimensionExpr : public INoCopy {
  public:
   bool isConstant() const noexcept { return mImpl->isConstant(); }
-  std::int64_t getConstantValue() const noexcept { return mImpl->getConstantValue(); }
+  DimValue getConstantValue() const noexcept { return mImpl->getConstantValue(); }
 
  protected:
   apiv::VDimensionExpr* mImpl = nullptr;
 };
 class IExprBuilder : public INoCopy {
  public:
-  IDimensionExpr const* constant(std::int64_t value) noexcept { return mImpl->constant(value); }
+  IDimensionExpr const* constant(DimValue value) noexcept { return mImpl->constant(value); }
   IDimensionExpr const* operation(DimensionOperation op, IDimensionExpr const& first,
                                   IDimensionExpr const& second) noexcept {
     return mImpl->operation(op, first, second);
@@ -125,14 +137,24 @@ class IVersionedInterface {
   virtual ~IVersionedInterface() noexcept = default;
 };
 
+enum class LogSeverity : std::int32_t {
+  kINTERNAL_ERROR = 0, kERROR = 1, kWARNING = 2, kINFO = 3, kVERBOSE = 4,
+};
+#if DOVETAIL_TENSORRT_ABI == 8
+class ILogger {
+ public:
+  using Severity = LogSeverity;
+  virtual void log(Severity severity, AsciiChar const* message) noexcept = 0;
+  virtual ~ILogger() = default;
+};
+#else
 class ILogger : public IVersionedInterface {
  public:
-  enum class Severity : std::int32_t {
-    kINTERNAL_ERROR = 0, kERROR = 1, kWARNING = 2, kINFO = 3, kVERBOSE = 4,
-  };
+  using Severity = LogSeverity;
   InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }
   virtual void log(Severity severity, AsciiChar const* message) noexcept = 0;
 };
+#endif
 class ILoggerFinder : public IVersionedInterface {
  public:
   InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILoggerFinder", 1, 0}; }
