@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one way a kernel is started: launch(kernel, config, parameters). On a GPU this is one
+// cudaLaunchKernelEx and nothing else (safe in a graph capture); on the host model it runs the same
+// kernel on fibers. prepare() belongs to plan or load time: it lifts the 48 KB limit of dynamic
+// shared memory for a kernel.
+#pragma once
+
+#include <string>
+
+#include "cuda/ptx/platform.cuh"
+#include "dovetail/status.h"
+
+namespace dovetail::cuda {
+
+struct LaunchConfig {
+  ptx::Index3 grid;
+  ptx::Index3 block;
+  uint32_t shared_bytes = 0;  // dynamic shared memory
+  void* stream = nullptr;     // cudaStream_t
+  bool overlap_previous =
+      false;  // may start before the stream's previous kernel is done (sm_90 on)
+};
+
+#if defined(DOVETAIL_SIMT_HOST)
+
+template <class Parameters>
+Status prepare(void (*)(Parameters), uint32_t) {
+  return Status::success();
+}
+
+template <class Parameters>
+Status launch(void (*kernel)(Parameters), const LaunchConfig& c, const Parameters& parameters) {
+  simt::launch({.grid = {c.grid.x, c.grid.y, c.grid.z},
+                .block = {c.block.x, c.block.y, c.block.z},
+                .shared_bytes = c.shared_bytes,
+                .overlap_previous = c.overlap_previous},
+               [&] { kernel(parameters); });
+  return Status::success();
+}
+
+#else
+
+inline Status cuda_status(const char* what, cudaError_t error) {
+  if (error == cudaSuccess) return Status::success();
+  return {StatusCode::kInternal, std::string(what) + ": " + cudaGetErrorString(error)};
+}
+
+template <class Parameters>
+Status prepare(void (*kernel)(Parameters), uint32_t shared_bytes) {
+  return cuda_status("setting a kernel's shared memory",
+                     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          static_cast<int>(shared_bytes)));
+}
+
+template <class Parameters>
+Status launch(void (*kernel)(Parameters), const LaunchConfig& c, const Parameters& parameters) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(c.grid.x, c.grid.y, c.grid.z);
+  config.blockDim = dim3(c.block.x, c.block.y, c.block.z);
+  config.dynamicSmemBytes = c.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(c.stream);
+  config.attrs = &overlap;
+  config.numAttrs = c.overlap_previous ? 1 : 0;
+  return cuda_status("kernel launch", cudaLaunchKernelEx(&config, kernel, parameters));
+}
+
+#endif
+
+}  // namespace dovetail::cuda

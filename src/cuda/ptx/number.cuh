@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Storage types Half, BFloat16 and E4m3, their conversions (round to nearest even unless said),
+// packed arithmetic on two 16-bit numbers in one 32-bit register (element 0 in the low half), and
+// the bit manipulation that int4 and fp8 decoding lives on.
+#pragma once
+
+#include <bit>
+
+#include "cuda/ptx/platform.cuh"
+
+namespace dovetail::ptx {
+
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+struct E4m3 {  // 1 sign, 4 exponent (bias 7), 3 mantissa bits; no infinity, 0x7f is NaN, largest
+               // 448
+  uint8_t bits;
+};
+
+template <class T>
+inline constexpr bool kIsHalf = std::is_same_v<T, Half>;
+
+// Two floats to a register of two T; a finite value beyond the range becomes infinity.
+template <class T>
+DOVETAIL_DEVICE uint32_t pack2(float low, float high) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return kIsHalf<T> ? simt::pack_half2(low, high) : simt::pack_bfloat2(low, high);
+#else
+  uint32_t r;
+  if constexpr (kIsHalf<T>) {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  }
+  return r;
+#endif
+}
+
+template <class T>
+DOVETAIL_DEVICE T round_to(float v) {
+  return T{static_cast<uint16_t>(pack2<T>(v, 0.0f))};
+}
+
+DOVETAIL_DEVICE float to_float(Half v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::half_to_float(v.bits);
+#else
+  float r;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(v.bits));
+  return r;
+#endif
+}
+
+DOVETAIL_DEVICE float to_float(BFloat16 v) {
+  return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16);
+}
+
+DOVETAIL_DEVICE float to_float(float v) {
+  return v;
+}
+
+template <class T>
+DOVETAIL_DEVICE Float2 unpack2(uint32_t v) {
+  return {to_float(T{static_cast<uint16_t>(v)}), to_float(T{static_cast<uint16_t>(v >> 16)})};
+}
+
+// ---- packed arithmetic, one rounding each
+// ---------------------------------------------------------
+
+template <class T>
+DOVETAIL_DEVICE uint32_t fma2(uint32_t a, uint32_t b, uint32_t c) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::fma2(kIsHalf<T> ? simt::Format::kHalf : simt::Format::kBFloat16, a, b, c);
+#else
+  uint32_t r;
+  if constexpr (kIsHalf<T>) {
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));
+  } else {
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));
+  }
+  return r;
+#endif
+}
+
+// sm_80 has no bf16 add, sub or mul: each is written as the fma that rounds the same.
+template <class T>
+DOVETAIL_DEVICE uint32_t sub2(uint32_t a, uint32_t b) {
+  constexpr uint32_t kMinusOne = kIsHalf<T> ? 0xbc00bc00u : 0xbf80bf80u;
+  return fma2<T>(b, kMinusOne, a);
+}
+
+template <class T>
+DOVETAIL_DEVICE uint32_t mul2(uint32_t a, uint32_t b) {
+  return fma2<T>(a, b, 0x80008000u);  // + (-0): keeps the sign of a zero product
+}
+
+// ---- E4m3
+// -----------------------------------------------------------------------------------------
+
+// Two floats to two E4m3 (element 0 in the low byte), saturating: beyond 448 becomes 448, NaN
+// stays.
+DOVETAIL_DEVICE uint16_t pack2_e4m3(float low, float high) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::pack_e4m3x2(low, high);
+#elif DOVETAIL_ARCH >= 89
+  uint16_t r;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(high), "f"(low));
+  return r;
+#else
+  // 2^-6 is the smallest normal. Below it, adding 2^14 leaves the value in units of 2^-9, the
+  // subnormal step; above, the mantissa is rounded to 3 bits in place and the exponent re-biased by
+  // 127 - 7.
+  auto one = [](float v) -> uint32_t {
+    const uint32_t bits = __float_as_uint(v), sign = (bits >> 24) & 0x80u;
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return sign | 0x7fu;
+    if (magnitude >= 0x43e00000u) return sign | 0x7eu;  // 448 and beyond
+    if (magnitude < 0x3c800000u) {
+      return sign | (__float_as_uint(__uint_as_float(magnitude) + 16384.0f) & 0xffu);
+    }
+    const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
+    return sign | ((rounded >> 20) - (120u << 3));
+  };
+  return static_cast<uint16_t>(one(low) | (one(high) << 8));
+#endif
+}
+
+// Two E4m3 to two Half in a register; every E4m3 number is a Half number, so this is exact.
+DOVETAIL_DEVICE uint32_t e4m3_to_half2(uint16_t v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::e4m3x2_to_half2(v);
+#elif DOVETAIL_ARCH >= 89
+  uint32_t r;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
+  return r;
+#else
+  // Byte to the top of each half, exponent and mantissa one bit down: seeeemmm -> s0eeeemmm0000000,
+  // a half 2^8 too small (bias 15 against 7), subnormals included; NaN is set by hand.
+  const uint32_t wide = (v & 0xffu) << 8 | static_cast<uint32_t>(v & 0xff00u) << 16;
+  const uint32_t small = (wide & 0x80008000u) | ((wide & 0x7f007f00u) >> 1);
+  uint32_t r = mul2<Half>(small, 0x5c005c00u);  // times 256
+  if ((v & 0x7fu) == 0x7fu) r = (r & 0xffff0000u) | 0x7fffu;
+  if ((v & 0x7f00u) == 0x7f00u) r = (r & 0xffffu) | 0x7fff0000u;
+  return r;
+#endif
+}
+
+// ---- bits and fast functions
+// ----------------------------------------------------------------------
+
+// Bitwise function of three inputs: bit i of Table is the result for (a, b, c) = the bits of i, a
+// high. Write it as f(0xf0, 0xcc, 0xaa): (a & b) | c is lop3<(0xf0 & 0xcc) | 0xaa>.
+template <uint8_t Table>
+DOVETAIL_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::lop3(Table, a, b, c);
+#else
+  uint32_t r;
+  asm("lop3.b32 %0, %1, %2, %3, %4;" : "=r"(r) : "r"(a), "r"(b), "r"(c), "n"(Table));
+  return r;
+#endif
+}
+
+// Byte i of the result is byte (nibble i of selector) of the eight bytes {b, a}, a holding 0 .. 3;
+// bit 3 of the nibble replicates that byte's sign instead.
+DOVETAIL_DEVICE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::permute_bytes(a, b, selector);
+#else
+  uint32_t r;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(selector));
+  return r;
+#endif
+}
+
+// 2^v within 2 ulp; flushes subnormal results to zero, 2^-inf = 0. The twins of the four functions
+// below are correctly rounded, so a test's tolerance has to allow the hardware's 2 ulp.
+DOVETAIL_DEVICE float exp2_fast(float v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::exp2_fast(v);
+#else
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+#endif
+}
+
+DOVETAIL_DEVICE float log2_fast(float v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::log2_fast(v);
+#else
+  float r;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+#endif
+}
+
+DOVETAIL_DEVICE float reciprocal_fast(float v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::reciprocal_fast(v);
+#else
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+#endif
+}
+
+DOVETAIL_DEVICE float reciprocal_sqrt_fast(float v) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::reciprocal_sqrt_fast(v);
+#else
+  float r;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+#endif
+}
+
+}  // namespace dovetail::ptx

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The SIMT model as the PTX boundary (src/cuda/ptx) sees it: what every wrapper's host twin calls.
+// A kernel launched here runs one fiber per CUDA thread; see README.md for what is modelled and
+// checked.
+//
+// A broken rule (race, divergence, deadlock, bad address, ...) ends the launch: launch() throws
+// Error with the kernel's file and line of every thread involved. Nothing is ever only logged.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+
+namespace dovetail::simt {
+
+using Site = std::source_location;
+
+struct Size3 {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// ---- launching
+// ------------------------------------------------------------------------------------
+
+enum class Order { kForward, kBackward, kRandom };
+
+// How the next launches run; a test sets it and the kernel cannot see it.
+struct Settings {
+  Order order = Order::kForward;  // of blocks, and of threads inside a block
+  uint64_t seed = 1;              // for kRandom
+  uint32_t shared_limit = 227 * 1024;
+  int tensor_core = 90;  // whose mma rounding: 80 (Ampere, Ada) or 90 (Hopper and later)
+};
+Settings& settings();
+
+struct Geometry {
+  Size3 grid, block;
+  uint32_t shared_bytes = 0;      // dynamic shared memory
+  bool overlap_previous = false;  // programmatic dependent launch
+};
+
+// What ran since the program started: for the speed figures, and for tests that prove work was
+// done.
+struct Counters {
+  uint64_t threads, switches, collectives, matrix_products, checked_accesses;
+};
+Counters counters();
+
+void launch(const Geometry& geometry, const std::function<void()>& kernel);
+
+// ---- one thread's surroundings
+// --------------------------------------------------------------------
+
+const Size3& thread_index();
+const Size3& block_index();
+const Size3& block_size();
+const Size3& grid_size();
+void* dynamic_shared();
+void* static_shared(const char* name, int line, size_t bytes);
+
+// ---- collectives
+// ----------------------------------------------------------------------------------
+
+uint32_t shuffle(uint32_t value, int mode, uint32_t argument, uint32_t mask, Site site);
+uint32_t ballot(bool predicate, uint32_t mask, Site site);
+void sync_warp(uint32_t mask, Site site);
+void sync_threads(Site site);
+void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site);
+void wait_for_previous_kernel();
+
+enum class Format { kHalf, kBFloat16, kE4m3 };
+void mma(Format format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);
+void load_matrix(uint32_t* registers, int count, bool transposed, const void* row, Site site);
+
+// ---- memory
+// ---------------------------------------------------------------------------------------
+
+enum class Access { kRead, kWrite };
+void check_access(const void* address, size_t bytes, Access access, Site site);
+
+template <class T>
+T load(const void* address, Site site) {
+  check_access(address, sizeof(T), Access::kRead, site);
+  return *static_cast<const T*>(address);
+}
+template <class T>
+void store(void* address, const T& value, Site site) {
+  check_access(address, sizeof(T), Access::kWrite, site);
+  *static_cast<T*>(address) = value;
+}
+
+void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t source_bytes, Site site);
+void copy_async_commit();
+void copy_async_wait(int pending);
+
+enum class AtomicOp { kLoadAcquire, kStoreRelease, kAddAcquireRelease, kAdd, kAddFloat };
+uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site);
+void thread_fence();
+
+// ---- numbers (number.cpp)
+// -------------------------------------------------------------------------
+
+float half_to_float(uint16_t half);
+uint16_t float_to_half(float value);
+float bfloat_to_float(uint16_t bfloat);
+uint16_t float_to_bfloat(float value);
+float e4m3_to_float(uint8_t e4m3);
+uint8_t float_to_e4m3(float value);  // saturating
+
+uint32_t pack_half2(float low, float high);
+uint32_t pack_bfloat2(float low, float high);
+uint16_t pack_e4m3x2(float low, float high);
+uint32_t e4m3x2_to_half2(uint16_t pair);
+uint32_t fma2(Format format, uint32_t a, uint32_t b, uint32_t c);
+uint32_t lop3(uint8_t table, uint32_t a, uint32_t b, uint32_t c);
+uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector);
+float exp2_fast(float value);
+float log2_fast(float value);
+float reciprocal_fast(float value);
+float reciprocal_sqrt_fast(float value);
+
+}  // namespace dovetail::simt
