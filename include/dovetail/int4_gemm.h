@@ -29,7 +29,8 @@ const char* name_of(WeightLayout layout);
 
 // What a backend does to the activations. kExact: nothing (fp32 math on dequantized weights). kInt8:
 // rounds them to int8 per row and group (scale = absmax / 127) where the backend has integer units.
-// kAuto: the backend's faster one.
+// kAuto: the backend's faster one. On the CPU the environment variable DOVETAIL_COMPUTE=exact|int8, read
+// when a plan is made, overrides the attribute.
 enum class ComputeMode : std::int32_t { kAuto, kExact, kInt8 };
 const char* name_of(ComputeMode mode);
 

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// The int4 GEMM with AVX2. Two ymm hold a line's columns 0..7 and 8..15, a 32-bit lane a column.
+//
+// int8: pmaddubsw multiplies 4 codes (0..15) of a column with 4 broadcast activations and adds
+// pairs into 16 bits. 15 * 128 * 2 = 3840 a step, so 8 steps (32 k) fit before pmaddwd folds them
+// into 32 bits: one fold in 8 instead of one a step, which is what makes this faster than the usual
+// sequence on CPUs without VNNI. The zero points enter as -zero_point * sum(activations), the start
+// value of the 32-bit sums. exact: code - zero_point as fp32 (exact), FMA, the scale once per
+// group.
+#include "cpu/avx2/int4_activations.h"
+#include "cpu/avx2/int4_unswizzle.h"
+#include "cpu/int4_gemm_kernels.h"
+
+namespace dovetail::cpu {
+namespace {
+
+#define DOVETAIL_UNROLL _Pragma("GCC unroll 16")
+
+constexpr int kInt8Rows =
+    4;  // 8 sums of 16 bits, 4 code vectors, a broadcast, a product: 14 of 16 ymm
+constexpr int kExactRows = 6;  // 12 sums, 2 weight vectors, a broadcast: 15 of 16 ymm
+constexpr int kPrefetchLines = 24;
+
+inline __attribute__((always_inline)) __m256i load_half(const std::uint8_t* line, int half) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + half * 32));
+}
+
+inline __attribute__((always_inline)) __m256i zero_points8(const Int4MultiplyTask& t, int group,
+                                                           int half) {
+  if (t.zero_points == nullptr) {
+    return _mm256_set1_epi32(8);
+  }
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(
+      reinterpret_cast<const __m128i*>(t.zero_points + group * kPanelColumns + half * 8)));
+}
+
+template <int R>
+void multiply_int8(const Int4MultiplyTask& t) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const std::uint8_t* line = t.weights;
+  const auto* a = static_cast<const std::int32_t*>(t.activations);
+  for (int g = 0; g < t.groups; ++g) {
+    const std::int32_t* row_sums = t.row_sums + g * R;
+    const float* row_scales = t.row_scales + g * R;
+    __m256i total[R][2];
+    DOVETAIL_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const __m256i zero_points = zero_points8(t, g, h);
+      DOVETAIL_UNROLL
+      for (int r = 0; r < R; ++r) {
+        total[r][h] = _mm256_mullo_epi32(zero_points, _mm256_set1_epi32(-row_sums[r]));
+      }
+    }
+    for (int k = 0; k < t.group_size; k += 32) {
+      __m256i sums[R][2];
+      DOVETAIL_UNROLL
+      for (int i = 0; i < 4; ++i, line += kLineBytes, a += 2 * R) {
+        _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes),
+                     _MM_HINT_T0);
+        DOVETAIL_UNROLL
+        for (int h = 0; h < 2; ++h) {
+          const __m256i codes = load_half(line, h);
+          const __m256i low = _mm256_and_si256(codes, nibble);
+          const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+          DOVETAIL_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const __m256i first = _mm256_maddubs_epi16(low, _mm256_set1_epi32(a[r]));
+            const __m256i second = _mm256_maddubs_epi16(high, _mm256_set1_epi32(a[R + r]));
+            const __m256i both = _mm256_add_epi16(first, second);
+            sums[r][h] = i == 0 ? both : _mm256_add_epi16(sums[r][h], both);
+          }
+        }
+      }
+      DOVETAIL_UNROLL
+      for (int r = 0; r < R; ++r) {
+        DOVETAIL_UNROLL
+        for (int h = 0; h < 2; ++h) {
+          total[r][h] = _mm256_add_epi32(total[r][h], _mm256_madd_epi16(sums[r][h], ones));
+        }
+      }
+    }
+    DOVETAIL_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const __m256 scales = load8(t.scales, t.scale_format, g * kPanelColumns + h * 8);
+      DOVETAIL_UNROLL
+      for (int r = 0; r < R; ++r) {
+        float* sum = t.sums + r * kPanelColumns + h * 8;
+        const __m256 scale = _mm256_mul_ps(scales, _mm256_set1_ps(row_scales[r]));
+        _mm256_storeu_ps(
+            sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[r][h]), scale, _mm256_loadu_ps(sum)));
+      }
+    }
+  }
+}
+
+template <int R>
+void multiply_exact(const Int4MultiplyTask& t) {
+  const __m256i nibble = _mm256_set1_epi32(15);
+  const std::uint8_t* line = t.weights;
+  const auto* a = static_cast<const float*>(t.activations);
+  for (int g = 0; g < t.groups; ++g) {
+    __m256 sums[R][2];
+    DOVETAIL_UNROLL
+    for (int r = 0; r < R; ++r) {
+      sums[r][0] = sums[r][1] = _mm256_setzero_ps();
+    }
+    const __m256 zero_points[2] = {_mm256_cvtepi32_ps(zero_points8(t, g, 0)),
+                                   _mm256_cvtepi32_ps(zero_points8(t, g, 1))};
+    for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 8 * R) {
+      _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes), _MM_HINT_T0);
+      const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
+      DOVETAIL_UNROLL
+      for (int j = 0; j < 8; ++j) {  // byte j % 4 of a lane, high nibble from j = 4 on
+        __m256 weights[2];
+        DOVETAIL_UNROLL
+        for (int h = 0; h < 2; ++h) {
+          const __m256i code =
+              _mm256_and_si256(_mm256_srli_epi32(codes[h], j % 4 * 8 + j / 4 * 4), nibble);
+          weights[h] = _mm256_sub_ps(_mm256_cvtepi32_ps(code), zero_points[h]);
+        }
+        DOVETAIL_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const __m256 value = _mm256_broadcast_ss(a + j * R + r);
+          sums[r][0] = _mm256_fmadd_ps(weights[0], value, sums[r][0]);
+          sums[r][1] = _mm256_fmadd_ps(weights[1], value, sums[r][1]);
+        }
+      }
+    }
+    DOVETAIL_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const __m256 scales = load8(t.scales, t.scale_format, g * kPanelColumns + h * 8);
+      DOVETAIL_UNROLL
+      for (int r = 0; r < R; ++r) {
+        float* sum = t.sums + r * kPanelColumns + h * 8;
+        _mm256_storeu_ps(sum, _mm256_fmadd_ps(sums[r][h], scales, _mm256_loadu_ps(sum)));
+      }
+    }
+  }
+}
+
+using Multiply = void (*)(const Int4MultiplyTask&);
+constexpr Multiply kMultiplyInt8[kInt8Rows] = {multiply_int8<1>, multiply_int8<2>, multiply_int8<3>,
+                                               multiply_int8<4>};
+constexpr Multiply kMultiplyExact[kExactRows] = {multiply_exact<1>, multiply_exact<2>,
+                                                 multiply_exact<3>, multiply_exact<4>,
+                                                 multiply_exact<5>, multiply_exact<6>};
+
+}  // namespace
+
+const Int4GemmKernels kInt4GemmAvx2 = {
+    .tier = "avx2",
+    .exact_rows = kExactRows,
+    .int8_rows = kInt8Rows,
+    .auto_is_int8 = true,
+    .pack_exact = pack_exact,
+    .pack_int8 = pack_int8,
+    .multiply_exact = [](const Int4MultiplyTask& t) { kMultiplyExact[t.rows - 1](t); },
+    .multiply_int8 = [](const Int4MultiplyTask& t) { kMultiplyInt8[t.rows - 1](t); },
+    .store = store,
+    .unswizzle = unswizzle,
+};
+
+}  // namespace dovetail::cpu
