@@ -25,14 +25,16 @@ class Silent:
 
 class Bar(Silent):
     def __init__(self, title: str):
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn(f"[bold]{title}"),
             BarColumn(),
             DownloadColumn(binary_units=True),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None)
 

@@ -11,7 +11,9 @@
 namespace dovetail {
 namespace {
 
-constexpr int kGridSteps = 26;          // clipping factors 1, 0.98, ... 0.5
+// Factors on the range: 1 fits the extremes, less clips them, more suits a rounded zero point.
+constexpr int kGridSteps = 31;
+constexpr float kGridStart = 1.1f;
 constexpr float kGridStep = 0.02f;
 constexpr int kLeastSquaresSteps = 2;
 constexpr float kSmallestAbsmax = 1e-30f;  // below, a group counts as zero: 1 / scale must stay finite
@@ -90,7 +92,7 @@ Candidate search(const float* w, bool asymmetric, DataType type) {
     }
   };
   for (int step = 0; step < kGridSteps; ++step) {
-    const float factor = 1.0f - kGridStep * static_cast<float>(step);
+    const float factor = kGridStart - kGridStep * static_cast<float>(step);
     if (asymmetric) {
       const float scale = (high - low) * factor / 15.0f;
       consider(scale, std::clamp(round_even(-low * factor / scale), 0.0f, 15.0f));
