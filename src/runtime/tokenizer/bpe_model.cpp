@@ -47,20 +47,19 @@ BpeModel::BpeModel(const Json& json) {
 
 void BpeModel::read_vocabulary(const Json& json) {
   const Json& vocabulary = require_object(json, "vocab", "model");
-  ids_.reserve(vocabulary.size());
   int32_t largest = -1;
   for (const auto& [token, value] : vocabulary.items()) {
-    const int32_t id = token_id_value(value, "model.vocab");
-    ids_.emplace(token, id);
-    largest = std::max(largest, id);
+    largest = std::max(largest, token_id_value(value, "model.vocab"));
   }
   tokens_.assign(static_cast<size_t>(largest) + 1, nullptr);
-  for (const auto& [token, id] : ids_) {
+  ids_.reserve(vocabulary.size());
+  for (const auto& [token, value] : vocabulary.items()) {
+    const auto id = value.get<int32_t>();
     const std::string*& slot = tokens_[static_cast<size_t>(id)];
     if (slot != nullptr) {
       refuse_corrupt("model.vocab gives id ", id, " to both '", *slot, "' and '", token, "'");
     }
-    slot = &token;
+    slot = &ids_.emplace(token, id).first->first;
     size_t at = 0;
     if (token.empty()) continue;
     const char32_t character = next_code_point(token, at);

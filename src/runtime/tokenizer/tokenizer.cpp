@@ -46,7 +46,8 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json) {
   } catch (const Refusal& refusal) {
     return refusal.status;
   } catch (const Json::parse_error& error) {
-    return data_loss("tokenizer.json: not valid JSON at byte ", error.byte, " of ", json.size());
+    return data_loss("tokenizer.json: not valid JSON at byte ", std::min(error.byte, json.size()),
+                     " of ", json.size());
   } catch (const Json::exception& error) {
     return data_loss("tokenizer.json: ", error.what());
   } catch (const std::bad_alloc&) {

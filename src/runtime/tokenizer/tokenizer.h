@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Byte-level BPE tokenizer read from a Hugging Face tokenizer.json; gives the ids and texts that
 // the `tokenizers` package gives for the same file.
-//   text -> added tokens cut out -> normalizer -> pre-tokenizer -> BPE -> template of special
-//   tokens -> ids
-// Text may be any bytes: what is not UTF-8 becomes U+FFFD (utf8.h), as bytes.decode("utf-8",
-// "replace") does in Python. The file's "truncation" and "padding" entries concern batches of a
-// training script and are not applied: a prompt is never shortened silently. What this tokenizer
-// does not implement is refused by name when the file is loaded.
+//   text -> added tokens cut out -> normalizer -> pre-tokenizer -> BPE -> special tokens around it
+// Text may be any bytes: what is not UTF-8 becomes U+FFFD (utf8.h), as errors="replace" does in
+// Python. The file's "truncation" and "padding" entries concern batches of a training script and
+// are not applied: a prompt is never shortened silently. What this tokenizer does not implement is
+// refused by name when the file is loaded.
 #pragma once
 
 #include <cstdint>
