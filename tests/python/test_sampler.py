@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sampler's filters beside the definitions of transformers' logits processors, in numpy float64.
+"""The sampler's filters beside the definitions of transformers' logits processors, in float64.
 
-RepetitionPenalty, Temperature, TopK, TopP, MinP, in this order; a filtered token has the score -inf.
+RepetitionPenalty, Temperature, TopK, TopP, MinP, in this order; a removed token gets -inf.
 The C++ side is driven through the program sampler_probe, found in $DOVETAIL_BUILD_DIR.
 """
 
@@ -110,6 +110,7 @@ def test_filtered_distribution(options: str) -> None:
         requests.append({"logits": values, "history": history, **settings})
     for name, request, answer in zip(LOGITS, requests, ask(requests), strict=True):
         probabilities = expected(LOGITS[name], request["history"], settings)
-        assert answer.get("ids") == np.flatnonzero(probabilities).tolist(), (name, answer.get("error"))
-        np.testing.assert_allclose(answer["probabilities"], probabilities[answer["ids"]],
+        kept = np.flatnonzero(probabilities).tolist()
+        assert answer.get("ids") == kept, (name, answer.get("error"))
+        np.testing.assert_allclose(answer["probabilities"], probabilities[kept],
                                    rtol=1e-11, atol=0, err_msg=name)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts for the tokenizer tests: many scripts, combining marks, emoji, numbers, white space, contractions,
-embedded special tokens and broken UTF-8, from a fixed seed.
+"""Texts for the tokenizer tests, from a fixed seed.
 
-Random characters come from Unicode 3.2: later versions assign characters that the Unicode tables of the two
-sides (Oniguruma and unicode-normalization there, PCRE2 and utf8proc here) may not know yet.
+Many scripts, combining marks, emoji, numbers, white space, contractions, embedded special tokens,
+broken UTF-8. Random characters come from Unicode 3.2: later versions assign characters that the
+tables of the two sides (Oniguruma and unicode-normalization there, PCRE2 and utf8proc here) may not
+know yet.
 """
 
 import random
@@ -11,10 +12,11 @@ import unicodedata
 
 OLD_UNICODE = unicodedata.ucd_3_2_0
 WORDS = (
-    "the of and in begin earth heaven was without form void darkness upon face deep spirit moved waters said "
-    "let there light saw that it divided called day night evening morning first I'm you're they've it'll "
-    "he'd don't IT'S We'LL O'Reilly 'tis rock'n'roll naïve café Ärger groß camelCaseWord HTTPServer snake_case "
-    "x86_64 3.14159 1,000,000 2024-05-17 #include <vector> foo(bar) != [] {}; // :-) ... --- 100% $5 a@b.org"
+    "the of and in begin earth heaven was without form void darkness upon face deep spirit moved "
+    "waters said let there light saw that it divided called day night evening morning first "
+    "I'm you're they've it'll he'd don't IT'S We'LL O'Reilly 'tis rock'n'roll naïve café Ärger "
+    "groß camelCaseWord HTTPServer snake_case x86_64 3.14159 1,000,000 2024-05-17 #include <vector> "
+    "foo(bar) != [] {}; // :-) ... --- 100% $5 a@b.org"
 ).split()
 SCRIPTS = {
     "latin": (0x00C0, 0x024F), "greek": (0x0370, 0x03FF), "cyrillic": (0x0400, 0x04FF),
@@ -24,18 +26,21 @@ SCRIPTS = {
     "kana": (0x3041, 0x30FE), "han": (0x4E00, 0x9FA5), "hangul": (0xAC00, 0xD7A3),
     "compatibility": (0xF900, 0xFFEE), "mathematical": (0x1D400, 0x1D7FF),
 }
-SPACES = [" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u2003", "\u3000", "\u0085", "\u180e",
-          "\u200b", "\u2028", "\x0b", "\x0c", "\x1f", "          "]
+SPACES = [" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u2003", "\u3000",
+          "\u0085", "\u180e", "\u200b", "\u2028", "\x0b", "\x0c", "\x1f", "          "]
 EMOJI = ["😀", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "❤️", "1️⃣", "🧑🏿‍🚀"]
-SPECIAL = ["<|endoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<tool_call>",
-           "[MASK]", "[PAD]", "[PADDING]", "word", "ﬁx", "fix", "É", "<|im_", "<|end", "  two  "]
+SPECIAL = ["<|endoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>",
+           "<tool_call>", "[MASK]", "[PAD]", "[PADDING]", "word", "ﬁx", "fix", "É", "<|im_",
+           "<|end", "  two  "]
 COMPATIBILITY = "ﬁ ﬀ ﬅ ① ½ ² Å Ⅷ ㎏ ﷺ ｆｕｌｌ ﾊﾝｶｸ ſ ŉ ΐ ΰ İ ı ß ẞ K Å 각 각 é é q̣̇ q̣̇ ̈".split()
-BROKEN = [b"\x80", b"\xff", b"\xc0\xaf", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
-          b"\xe0\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xc3", b"\xf0\x80\x80\x80", b"\xe2\x28\xa1", b"\xfe\xfe"]
+BROKEN = [b"\x80", b"\xff", b"\xc0\xaf", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80",
+          b"\xf4\x90\x80\x80", b"\xe0\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xc3",
+          b"\xf0\x80\x80\x80", b"\xe2\x28\xa1", b"\xfe\xfe"]
 
 
 def _assigned(low: int, high: int) -> list[str]:
-    return [chr(c) for c in range(low, high + 1) if OLD_UNICODE.category(chr(c)) not in ("Cn", "Cs", "Co")]
+    characters = map(chr, range(low, high + 1))
+    return [c for c in characters if OLD_UNICODE.category(c) not in ("Cn", "Cs", "Co")]
 
 
 POOLS = {name: _assigned(*span) for name, span in SCRIPTS.items()}
@@ -55,8 +60,10 @@ def _script(rng: random.Random) -> str:
 
 
 def _marks(rng: random.Random) -> str:
-    return "".join(rng.choice("aeiouAEIOUnNsS가각한ক ") + "".join(rng.choices(MARKS, k=rng.randint(0, 4)))
-                   for _ in range(rng.randint(1, 15)))
+    def marked() -> str:
+        return rng.choice("aeiouAEIOUnNsS가각한ক ") + "".join(rng.choices(MARKS, k=rng.randint(0, 4)))
+
+    return "".join(marked() for _ in range(rng.randint(1, 15)))
 
 
 def _numbers(rng: random.Random) -> str:
@@ -76,13 +83,14 @@ def _anything(rng: random.Random) -> str:
 
 def _mixture(rng: random.Random) -> str:
     makers = [_words, _script, _marks, _numbers, _special, _anything]
-    pieces = [rng.choice(makers)(rng) if rng.random() < 0.6 else rng.choice(EMOJI + COMPATIBILITY + SPACES)
-              for _ in range(rng.randint(1, 5))]
-    return "".join(pieces)
+    other = EMOJI + COMPATIBILITY + SPACES
+    return "".join(rng.choice(makers)(rng) if rng.random() < 0.6 else rng.choice(other)
+                   for _ in range(rng.randint(1, 5)))
 
 
 def _run(rng: random.Random) -> str:
-    return rng.choice(["a", "A", " ", "\n", "é", "漢", "ab", " x", "!?", "0", "'s"]) * rng.randint(1, 300)
+    unit = rng.choice(["a", "A", " ", "\n", "é", "漢", "ab", " x", "!?", "0", "'s"])
+    return unit * rng.randint(1, 300)
 
 
 MAKERS = [_words, _script, _marks, _numbers, _special, _anything, _mixture, _mixture, _run]
@@ -91,7 +99,8 @@ MAKERS = [_words, _script, _marks, _numbers, _special, _anything, _mixture, _mix
 def make_texts(count: int, seed: int) -> list[bytes]:
     """`count` byte strings; about one in six is not UTF-8."""
     rng = random.Random(seed)
-    texts = [b"", b" ", b"\n", b"a", "é".encode(), "e\u0301".encode(), b"\x00", b"a\x00b", b"\xf0\x9f", b"<s>"]
+    texts = [b"", b" ", b"\n", b"a", "é".encode(), "e\u0301".encode(), b"\x00", b"a\x00b",
+             b"\xf0\x9f", b"<s>"]
     while len(texts) < count:
         text = rng.choice(MAKERS)(rng).encode()
         if rng.random() < 1 / 6:
