@@ -141,8 +141,8 @@ std::vector<double> visible_rows(const Maps& maps, std::int64_t lane, int part,
 // One query head over visible rows. T accumulates: double, or float in storage precision.
 template <class T>
 void attend_head(const AttentionProblem& p, const std::vector<double>& query,
-                 const std::vector<double>& keys, const std::vector<double>& values,
-                 double* output) {
+                 const std::vector<double>& keys, const std::vector<double>& values, double* output,
+                 double* magnitude) {
   constexpr bool kExact = sizeof(T) == sizeof(double);
   const std::size_t d = query.size();
   const std::size_t count = keys.size() / d;
@@ -169,6 +169,12 @@ void attend_head(const AttentionProblem& p, const std::vector<double>& query,
   }
   for (std::size_t i = 0; i < d; ++i) {
     output[i] = count == 0 ? 0.0 : static_cast<double>(sums[i] / total);
+  }
+  for (std::size_t n = 0; n < count && magnitude != nullptr; ++n) {
+    const double share = static_cast<double>(std::exp(scores[n] - top) / total);
+    for (std::size_t i = 0; i < d; ++i) {
+      magnitude[i] += share * std::abs(values[n * d + i]);
+    }
   }
 }
 
@@ -254,9 +260,11 @@ Status write_cache_reference(const AttentionProblem& p, const AttentionBuffers& 
 }
 
 void attend_reference(const AttentionProblem& p, const AttentionBuffers& buffers, std::int64_t lane,
-                      std::int64_t token, ReferencePrecision precision, std::span<double> output) {
+                      std::int64_t token, ReferencePrecision precision, std::span<double> output,
+                      std::span<double> magnitude) {
   const Maps maps{p, buffers};
   std::fill(output.begin(), output.end(), 0.0);
+  std::fill(magnitude.begin(), magnitude.end(), 0.0);
   if (maps.position(lane, token) < 0) {
     return;
   }
@@ -268,14 +276,15 @@ void attend_reference(const AttentionProblem& p, const AttentionBuffers& buffers
     for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
       auto query = rotated(maps, lane, token, h, buffers.q_norm_weight);
       double* row = output.data() + h * maps.head_size();
+      double* sizes = magnitude.empty() ? nullptr : magnitude.data() + h * maps.head_size();
       if (precision == ReferencePrecision::kExact) {
-        attend_head<double>(p, query, keys, values, row);
+        attend_head<double>(p, query, keys, values, row, sizes);
         continue;
       }
       for (double& q : query) {
         q = rounded(q, p.activation_type);
       }
-      attend_head<float>(p, query, keys, values, row);
+      attend_head<float>(p, query, keys, values, row, sizes);
     }
   }
 }

@@ -35,10 +35,11 @@ enum class ReferencePrecision { kExact, kStorage };
 // Step 1: writes K and V of the new tokens into buffers.kv_cache (after copying a separate past).
 Status write_cache_reference(const AttentionProblem& problem, const AttentionBuffers& buffers);
 
-// Step 2, for one token: attends over buffers.kv_cache as it stands. `output` holds [Hq, D].
+// Step 2, for one token: attends over buffers.kv_cache as it stands. `output` holds [Hq, D];
+// `magnitude`, if given, gets the sum of |terms| of each element.
 void attend_reference(const AttentionProblem& problem, const AttentionBuffers& buffers,
                       std::int64_t lane, std::int64_t token, ReferencePrecision precision,
-                      std::span<double> output);
+                      std::span<double> output, std::span<double> magnitude = {});
 
 // Both steps, all tokens, the output rounded to the activation type in buffers.output.
 Status attention_reference(const AttentionProblem& problem, const AttentionBuffers& buffers);

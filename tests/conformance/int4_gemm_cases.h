@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The int4 GEMM cases that every backend has to pass, each with its reason. Curated, not cartesian: sizes
-// sit at the edges of panels (16), quads (4), warps (64, 128) and row tiles, types and groups rotate.
-// Sources: the shapes that TensorRT Edge-LLM 0.5 tests, the gaps in its tests (GEMV, real N and K), and
-// the hidden sizes of real models (896 = 7 * 128, 4864 = 38 * 128, 13824 = 108 * 128).
+// The int4 GEMM cases that every backend has to pass, each with its reason. Curated, not cartesian:
+// sizes sit at the edges of panels (16), quads (4), warps (64, 128) and row tiles, types and groups
+// rotate. Sources: the shapes that TensorRT Edge-LLM 0.5 tests, the gaps in its tests (GEMV, real N
+// and K), and the hidden sizes of real models (896 = 7 * 128, 4864 = 38 * 128, 13824 = 108 * 128).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,10 @@ namespace dovetail::conformance {
 
 enum class Int4GemmData {
   kBell,      // activations about normal, scales around 0.01, any code
-  kPositive,  // as the guide's tests: activations and scales in [0.2, 0.5], weights -5..5: no cancellation
-  kIntegers,  // integer activations with absmax 127 in every group, scales 2^-2..1: exact in every mode
+  kPositive,  // as the guide's tests: activations and scales in [0.2, 0.5], weights -5..5: no
+              // cancellation
+  kIntegers,  // integer activations with absmax 127 in every group, scales 2^-2..1: exact in every
+              // mode
   kOneHot,    // one activation of 127 a row: shows each weight at its place, exact in every mode
 };
 

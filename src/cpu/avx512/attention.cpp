@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernels of src/cpu/lanes, compiled for the avx512 tier.
+#include "cpu/attention_kernels.h"
+#include "cpu/avx512/float_vector.h"
+#include "cpu/lanes/attention_tile.h"
+
+namespace dovetail {
+
+const AttentionKernels kAttentionAvx512 = {"avx512", kLanes, kNarrowRows, prepare, attend, merge};
+
+}  // namespace dovetail
