@@ -100,6 +100,10 @@ def load(folder: Path) -> dict[str, np.ndarray]:
     return result
 
 
+def load_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
 def load_model_tensors(folder: Path) -> dict[str, np.ndarray]:
     """Of a golden folder, whose golden.safetensors is not part of the checkpoint."""
     return load_file(folder / "model.safetensors")

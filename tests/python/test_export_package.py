@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `dovetail export` writes, without running it: names, layout of the file, manifest, refusals."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import checkpoint_files as files
+from command_line import fail, succeed
+from dovetail import DovetailError, _native
+from dovetail.checkpoint import Checkpoint, Config
+from dovetail.export import ExportOptions, export
+from dovetail.models import FAMILIES, load_model
+from package_decoder import load_tensor
+
+LLAMA = files.GOLDENS / "llama" / "int4"
+CPU = {"engine": "onnxruntime", "dtype": "fp32", "capacity": 64}
+TRT = {"engine": "tensorrt", "dtype": "fp16", "capacity": 64}
+
+
+def graph_of(folder) -> onnx.GraphProto:
+    return onnx.load(folder / "model.onnx", load_external_data=False).graph
+
+
+def exported(tmp_path, source, **options):
+    result = export(source, tmp_path / "p", ExportOptions(**options))
+    return graph_of(tmp_path / "p"), result.manifest
+
+
+def signature(values) -> dict[str, tuple]:
+    result = {}
+    for value in values:
+        tensor = value.type.tensor_type
+        dims = [d.dim_param or d.dim_value for d in tensor.shape.dim]
+        result[value.name] = (onnx.TensorProto.DataType.Name(tensor.elem_type), dims)
+    return result
+
+
+def test_inputs_and_outputs_are_those_of_the_package_format(tmp_path):
+    graph, _ = exported(tmp_path, LLAMA, **TRT, tree=True)
+    cache = ("FLOAT16", ["batch", 2, 2, "capacity", 32])
+    assert signature(graph.input) == {
+        "inputs_embeds": ("FLOAT16", ["batch", "tokens", 128]),
+        "past_key_values_0": cache,
+        "past_key_values_1": cache,
+        "rope_rotary_cos_sin": ("FLOAT", ["rope_batch", "positions", 32]),
+        "context_lengths": ("INT32", ["batch"]),
+        "last_token_ids": ("INT64", ["batch", "logit_rows"]),
+        "kvcache_start_index": ("INT32", ["start_lanes"]),
+        "attention_mask": ("INT32", ["batch", "tokens", "mask_words"]),
+        "attention_pos_id": ("INT32", ["batch", "position_width"]),
+    }
+    assert signature(graph.output) == {
+        "logits": ("FLOAT", ["batch", "logit_rows", 288]),
+        "present_key_values_0": cache,
+        "present_key_values_1": cache,
+    }
+
+
+def test_a_llama_graph_for_tensorrt_asks_for_nothing_beyond_the_guide(tmp_path):
+    graph, _ = exported(tmp_path, LLAMA, **TRT)
+    assert {node.domain for node in graph.node} == {"", "trt"}
+    attributes = {
+        node.op_type: {attribute.name for attribute in node.attribute}
+        for node in graph.node
+        if node.domain == "trt"
+    }
+    assert attributes == {
+        "AttentionPlugin": {"num_q_heads", "num_kv_heads", "head_size", "enable_tree_attention"},
+        "Int4GroupwiseGemmPlugin": {"gemm_n", "gemm_k", "group_size"},
+    }
+    scales = [t for t in graph.initializer if t.name.endswith(".scales")]
+    assert {t.data_type for t in scales} == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("options", [CPU, TRT])
+@pytest.mark.parametrize("source", ["llama/int4_asymmetric", "qwen2/int4", "qwen3/int4", "mistral/plain"])
+def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
+    graph, _ = exported(tmp_path, files.GOLDENS / source, **options)
+    schemas = _native.schemas()
+    shapes = {t.name: list(t.dims) for t in graph.initializer}
+    plugins = [node for node in graph.node if node.domain == "trt"]
+    assert sum(node.op_type == "AttentionPlugin" for node in plugins) == 2
+    for node in plugins:
+        schema = schemas[node.op_type]
+        values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        assert values.keys() <= schema["attributes"].keys()
+        assert {n for n, a in schema["attributes"].items() if a["required"]} <= values.keys()
+        present = [t for t in schema["inputs"] if not t["group"] or values.get(t["group"], 0)]
+        assert len(node.input) == len(present)
+        if node.op_type == "Int4GroupwiseGemmPlugin":
+            layout = values.get("weight_layout", b"edgellm_v1").decode()
+            n, k, group = values["gemm_n"], values["gemm_k"], values["group_size"]
+            assert shapes[node.input[1]] == list(_native.int4_weights_shape(layout, n, k))
+            assert shapes[node.input[2]] == list(_native.int4_scales_shape(layout, n, k, group))
+
+
+def test_weights_lie_aligned_in_one_file_and_not_in_the_graph(tmp_path):
+    graph, manifest = exported(tmp_path, LLAMA, **CPU)
+    size = (tmp_path / "p" / "model.onnx.data").stat().st_size
+    end = 0
+    for tensor in graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            assert len(tensor.raw_data) <= 64
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        assert place["location"] == "model.onnx.data"
+        offset = int(place["offset"])
+        assert offset % 64 == 0 and end <= offset < end + 64
+        end = offset + int(place["length"])
+    assert end == size == manifest["files"]["model.onnx.data"]
+
+
+def test_packed_weights_are_those_of_the_checkpoint(tmp_path):
+    """q, k and v stacked, unpacked again, equal the checkpoint by the bit table."""
+    graph, _ = exported(tmp_path, LLAMA, **CPU)
+    model = onnx.load(tmp_path / "p" / "model.onnx")
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    name = "layers.1.attention.qkv"
+    flat = [tensors[f"{name}.{part}"].reshape(-1).view(np.uint8) for part in ("weights", "scales")]
+    codes, scales, _ = _native.unpack_int4(*flat, None, 256, 128, 32, "cpu_v1", "fp16")
+    got = (codes - 8.0) * np.repeat(scales.astype(np.float64), 32, axis=1)
+    values = files.load_model_tensors(LLAMA)
+    parts = [files.decode_int4(values, f"model.layers.1.self_attn.{x}_proj") for x in "qkv"]
+    np.testing.assert_array_equal(got, np.concatenate(parts))
+    assert graph is not None
+
+
+def test_the_manifest_says_what_the_package_holds(tmp_path):
+    export(LLAMA, tmp_path / "p", ExportOptions(**CPU, max_batch=3, compute="int8"))
+    manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
+    sizes = manifest.pop("files")
+    assert sizes == {
+        p.name: p.stat().st_size for p in (tmp_path / "p").iterdir() if p.name != "manifest.json"
+    }
+    assert manifest == {
+        "format": "dovetail-package",
+        "version": 1,
+        "producer": "dovetail 0.1.0",
+        "engine": "onnxruntime",
+        "dtype": "fp32",
+        "kv_dtype": "fp16",
+        "capacity": 64,
+        "max_batch": 3,
+        "tree": False,
+        "model": {
+            "family": "llama", "layers": 2, "hidden_size": 128, "vocab_size": 288,
+            "num_q_heads": 4, "num_kv_heads": 2, "head_size": 32, "rotary_width": 32,
+        },
+        "weights": {"format": "int4", "group_size": 32, "layout": "cpu_v1", "compute_mode": "int8"},
+        "bos_token_id": 256,
+        "eos_token_ids": [257],
+    }
+    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (1, 64, 32)
+    embedding = load_tensor(tmp_path / "p" / "embedding.safetensors", "embedding")
+    original = files.load_model_tensors(LLAMA)["model.embed_tokens.weight"]
+    np.testing.assert_array_equal(embedding, original)
+    assert embedding.dtype == original.dtype
+
+
+@pytest.mark.parametrize("changes", [
+    {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0}},
+    {"rope_theta": 5e5, "rope_scaling": {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64}},
+    {"rope_theta": 5e5, "rope_scaling": None},
+])
+def test_both_spellings_of_rope_give_one_table(tmp_path, changes):
+    old = files.config(**changes)
+    scaling = changes["rope_scaling"] or {"rope_type": "default"}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    parameters = {**scaling, "rope_type": kind, "rope_theta": 5e5}
+    parameters.pop("type", None)
+    new = files.config(rope_theta=None, rope_parameters=parameters)
+    tables = []
+    for i, settings in enumerate((old, new)):
+        model = load_model(Checkpoint(files.write(tmp_path / str(i), settings=settings)))
+        tables.append(np.concatenate(list(model.rope.table(5000))))
+    np.testing.assert_array_equal(*tables)
+    assert tables[0].shape == (5000, 32)
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64}
+UNSUPPORTED = {
+    "architecture": ({"architectures": ["GemmaForCausalLM"]}, ["GemmaForCausalLM", "LlamaForCausalLM"]),
+    "model type": ({"architectures": None, "model_type": "mamba"}, ["mamba", "Qwen3ForCausalLM"]),
+    "activation": ({"hidden_act": "gelu"}, ["hidden_act gelu", "supported is silu"]),
+    "attention bias": ({"attention_bias": True}, ["attention_bias", "o_proj"]),
+    "mlp bias": ({"mlp_bias": True}, ["mlp_bias", "down_proj"]),
+    "rope": ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ["yarn", "default, linear, llama3"]),
+    "new rope": ({"rope_parameters": {"rope_type": "longrope"}}, ["longrope", "default, linear, llama3"]),
+    "rope per layer type": ({"rope_parameters": {"full_attention": {}}}, ["per layer type"]),
+    "rope without type": ({"rope_scaling": {"factor": 2.0}}, ["rope_type is missing"]),
+    "rope without factor": ({"rope_scaling": {"type": "linear"}}, ["factor is missing"]),
+    "rope band": ({"rope_scaling": LLAMA3}, ["high_freq_factor is 4.0"]),
+    "partial rotary": ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor 0.5"]),
+    "missing key": ({"hidden_size": None}, ["hidden_size is missing"]),
+    "wrong type": ({"num_hidden_layers": "2"}, ['num_hidden_layers is "2"', "an integer"]),
+    "head ratio": ({"num_key_value_heads": 3}, ["num_attention_heads is 4", "multiple"]),
+    "awq": ({"quantization_config": {"quant_method": "awq"}}, ["quant_method is awq", "compressed-tensors"]),
+    "8 bit": (
+        {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized",
+                                 "config_groups": {"g": {"weights": {"num_bits": 8}}}}},
+        ["num_bits is 8", "int4"]),
+    "channel": (
+        {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized",
+                                 "config_groups": {"g": {"weights": {
+                                     "num_bits": 4, "type": "int", "strategy": "channel"}}}}},
+        ["strategy is channel"]),
+    "other format": (
+        {"quantization_config": {"quant_method": "compressed-tensors", "format": "marlin-24"}},
+        ["format is marlin-24"]),
+}
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_what_is_not_supported_is_named_with_what_is(tmp_path, case):
+    changes, words = UNSUPPORTED[case]
+    folder = files.write(tmp_path / "c", settings=files.config(**changes))
+    with pytest.raises(DovetailError) as raised:
+        export(folder, tmp_path / "p", ExportOptions(**CPU))
+    for word in words:
+        assert word in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+BAD_OPTIONS = {
+    "engine": ({"engine": "openvino"}, "--engine is openvino, expected onnxruntime, tensorrt"),
+    "dtype": (TRT | {"dtype": "fp32"}, "--dtype for engine tensorrt is fp32, expected fp16, bf16"),
+    "kv": ({"kv_dtype": "int8"}, "--kv-dtype is int8, expected fp32, fp16, bf16, fp8"),
+    "compute": ({"compute": "fast"}, "--compute is fast, expected auto, exact, int8"),
+    "capacity": ({"capacity": 0}, "--capacity is 0, expected at least 1"),
+    "head": ({"head": "int8"}, "--head is int8, expected auto, float, int4"),
+    "head group": ({"head": "int4", "head_group_size": 16}, "--head-group-size is 16"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options_are_refused(tmp_path, case):
+    changes, message = BAD_OPTIONS[case]
+    with pytest.raises(DovetailError, match=message):
+        export(LLAMA, tmp_path / "p", ExportOptions(**(CPU | changes)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_sliding_windows_per_layer():
+    def windows(**changes):
+        name = changes.pop("family")
+        family = next(f for f in FAMILIES if f.name == name)
+        settings = files.config(
+            architectures=list(family.architectures), num_hidden_layers=4, **changes)
+        from dovetail.models.model import read_model
+        return read_model(Config(settings, "config.json"), family).windows
+
+    full = (-1, -1, -1, -1)
+    assert windows(family="llama", sliding_window=9) == full
+    assert windows(family="mistral") == full
+    assert windows(family="mistral", sliding_window=9) == (9, 9, 9, 9)
+    assert windows(family="qwen2", sliding_window=9, use_sliding_window=False, max_window_layers=1) == full
+    assert windows(family="qwen2", sliding_window=9, use_sliding_window=True,
+                   max_window_layers=3) == (-1, -1, -1, 9)
+    types = ["sliding_attention", "full_attention"] * 2
+    assert windows(family="qwen3", sliding_window=9, use_sliding_window=True, max_window_layers=4,
+                   layer_types=types) == (9, -1, 9, -1)
+    with pytest.raises(DovetailError, match="layer_types has chunked_attention"):
+        windows(family="mistral", sliding_window=9, layer_types=["chunked_attention"] * 4)
+
+
+def test_export_from_the_command_line_notes_what_is_unusual(tmp_path):
+    folder = files.write(tmp_path / "c")
+    arguments = [folder, tmp_path / "p", "--engine", "onnxruntime", "--dtype", "fp32", "--capacity", 300]
+    from command_line import dovetail
+    done = dovetail("export", *arguments, "--kv-dtype", "fp8")
+    assert done.returncode == 0, done.stderr
+    assert "more than max_position_embeddings = 256" in done.stderr
+    assert "no tokenizer.json" in done.stderr and "fp8 cache has scale 1" in done.stderr
+    assert "already exists" in fail("export", *arguments)
+    succeed("export", *arguments, "--force")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "p"]
+
+
+def test_kv_scales_of_the_checkpoint_reach_the_graph(tmp_path):
+    values = files.tensors()
+    for i in range(files.LAYERS):
+        values[f"model.layers.{i}.self_attn.k_scale"] = np.array([0.5 + i], np.float32)
+        values[f"model.layers.{i}.self_attn.v_scale"] = np.array(0.25, np.float32)
+    folder = files.write(tmp_path / "c", values)
+    export(folder, tmp_path / "p", ExportOptions(**CPU, kv_dtype="fp8"))
+    model = onnx.load(tmp_path / "p" / "model.onnx")
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    np.testing.assert_array_equal(tensors["layers.1.attention.kv_scales"], [1.5, 0.25])
