@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See sampler.h. No filter sorts the vocabulary: top-k selects with a heap of k, top-p pops a heap
-// that only holds tokens which could be kept.
+// See sampler.h. No filter sorts the vocabulary: top-k selects with a heap of k, top-p halves the
+// range that holds its last token, both of them in time linear in the vocabulary for any usual k.
 #include "runtime/sampler.h"
 
 #include <algorithm>
@@ -17,10 +17,10 @@ namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
-template <class T>
-double total_weight(const std::vector<T>& candidates) {
+template <class Iterator>
+double total_weight(Iterator first, Iterator last) {
   double total = 0;
-  for (const T& candidate : candidates) total += candidate.weight;
+  for (; first != last; ++first) total += first->weight;
   return total;
 }
 
@@ -104,28 +104,34 @@ void Sampler::keep_top_k() {
 // probability.
 void Sampler::keep_top_p() {
   if (options_.top_p >= 1) return;
-  const auto less_likely = [](const Weighted& a, const Weighted& b) {
-    return a.logit != b.logit ? a.logit < b.logit : a.id > b.id;
+  const auto likelier = [](const Weighted& a, const Weighted& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  const double total = total_weight(candidates_);
+  const double total = total_weight(candidates_.begin(), candidates_.end());
   // All tokens lighter than the share below weigh less than (1 - top_p) together, so none of them
   // stays; the half is room for rounding.
   const double negligible =
       0.5 * (1.0 - options_.top_p) * total / static_cast<double>(candidates_.size());
-  heap_.clear();
-  std::copy_if(candidates_.begin(), candidates_.end(), std::back_inserter(heap_),
-               [negligible](const Weighted& candidate) { return candidate.weight >= negligible; });
-  std::make_heap(heap_.begin(), heap_.end(), less_likely);
-  Weighted last = best_;
-  double mass = 0;
-  while (!heap_.empty()) {
-    std::pop_heap(heap_.begin(), heap_.end(), less_likely);
-    last = heap_.back();
-    heap_.pop_back();
-    mass += last.weight;
-    if (mass >= options_.top_p * total) break;
+  weighty_.clear();
+  std::copy_if(candidates_.begin(), candidates_.end(), std::back_inserter(weighty_),
+               [negligible](const Weighted& token) { return token.weight >= negligible; });
+  // Halve the range that holds the last token to stay, by the weight of its likelier half.
+  auto first = weighty_.begin();
+  auto last = weighty_.end();
+  double mass_before = 0;
+  while (last - first > 1) {
+    const auto middle = first + (last - first) / 2;
+    std::nth_element(first, middle, last, likelier);
+    const double mass = total_weight(first, middle);
+    if (mass_before + mass >= options_.top_p * total) {
+      last = middle;
+    } else {
+      mass_before += mass;
+      first = middle;
+    }
   }
-  std::erase_if(candidates_, [&](const Weighted& token) { return less_likely(token, last); });
+  const Weighted cut = *first;
+  std::erase_if(candidates_, [&](const Weighted& token) { return likelier(cut, token); });
 }
 
 Result<std::vector<Candidate>> Sampler::distribution(std::span<const float> logits,
@@ -137,7 +143,7 @@ Result<std::vector<Candidate>> Sampler::distribution(std::span<const float> logi
   std::erase_if(candidates_, [this](const Weighted& token) {
     return token.weight < options_.min_p || token.weight == 0;
   });
-  const double total = total_weight(candidates_);
+  const double total = total_weight(candidates_.begin(), candidates_.end());
   std::vector<Candidate> kept;
   kept.reserve(candidates_.size());
   for (const Weighted& token : candidates_) kept.push_back({token.id, token.weight / total});

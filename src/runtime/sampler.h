@@ -62,7 +62,7 @@ class Sampler {
   Weighted best_{};                   // the most likely token
   std::vector<Weighted> candidates_;  // ascending ids
   std::vector<float> largest_;        // scratch of keep_top_k
-  std::vector<Weighted> heap_;        // scratch of keep_top_p
+  std::vector<Weighted> weighty_;     // scratch of keep_top_p
 };
 
 }  // namespace dovetail

@@ -195,8 +195,7 @@ void Machine::suspend(Thread::State state, const char* operation, Site site) {
   dispatch(current, /*last=*/false);
 }
 
-// ---- block barriers
-// -------------------------------------------------------------------------------
+// ---- block barriers ----
 
 void sync_threads(Site site) {
   Thread& self = *machine.current;
@@ -264,8 +263,7 @@ void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site) {
   barrier = Barrier{};
 }
 
-// ---- surroundings and messages
-// --------------------------------------------------------------------
+// ---- surroundings and messages ----
 
 const Size3& thread_index() {
   return machine.current->index;

@@ -6,7 +6,7 @@
 //   machine.cpp   launch, scheduling, block barriers, deadlock report
 //   warp.cpp      warp rendezvous: shuffle, ballot, sync_warp, ldmatrix, mma
 //   ordering.cpp  who has seen whose writes: barriers, fences, acquire / release, kernel boundaries
-//   memory.cpp    the arena of device memory, the check of each access, cp.async, atomics
+//   memory.cpp    shared memory, buffers, cp.async, atomics; access.cpp: the check of each access
 #pragma once
 
 #include <deque>
@@ -109,8 +109,7 @@ extern Machine machine;
 // Ends the launch with this message. Callers own nothing on their stack: their frames are dropped.
 [[noreturn]] void fail(std::string message);
 
-// ---- ordering
-// -------------------------------------------------------------------------------------
+// ---- ordering ----
 
 // Stamp of an access: launch (16 bits) | block (18) | thread (10) | clock (19) | atomic (1).
 using Stamp = uint64_t;
@@ -133,13 +132,12 @@ void acquire_from(uintptr_t address, Thread& thread, bool at_next_fence);
 void forget_releases();  // at a kernel boundary
 Knowledge knowledge_of(const Thread& thread);
 
-// ---- memory
-// ---------------------------------------------------------------------------------------
+// ---- memory ----
 
 void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
 void finish_async_copies(Thread& thread);          // at thread exit
 
-// ---- messages: streamable, so that a message is built without owning anything in between
+// ---- messages: streamable, so that a message is built without owning anything in between ----
 // ------------
 
 struct Where {

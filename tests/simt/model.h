@@ -25,8 +25,7 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// ---- launching
-// ------------------------------------------------------------------------------------
+// ---- launching ----
 
 enum class Order { kForward, kBackward, kRandom };
 
@@ -54,8 +53,7 @@ Counters counters();
 
 void launch(const Geometry& geometry, const std::function<void()>& kernel);
 
-// ---- one thread's surroundings
-// --------------------------------------------------------------------
+// ---- one thread's surroundings ----
 
 const Size3& thread_index();
 const Size3& block_index();
@@ -64,8 +62,7 @@ const Size3& grid_size();
 void* dynamic_shared();
 void* static_shared(const char* name, int line, size_t bytes);
 
-// ---- collectives
-// ----------------------------------------------------------------------------------
+// ---- collectives ----
 
 uint32_t shuffle(uint32_t value, int mode, uint32_t argument, uint32_t mask, Site site);
 uint32_t ballot(bool predicate, uint32_t mask, Site site);
@@ -78,8 +75,7 @@ enum class Format { kHalf, kBFloat16, kE4m3 };
 void mma(Format format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);
 void load_matrix(uint32_t* registers, int count, bool transposed, const void* row, Site site);
 
-// ---- memory
-// ---------------------------------------------------------------------------------------
+// ---- memory ----
 
 enum class Access { kRead, kWrite };
 void check_access(const void* address, size_t bytes, Access access, Site site);
@@ -103,8 +99,7 @@ enum class AtomicOp { kLoadAcquire, kStoreRelease, kAddAcquireRelease, kAdd, kAd
 uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site);
 void thread_fence();
 
-// ---- numbers (number.cpp)
-// -------------------------------------------------------------------------
+// ---- numbers (number.cpp) ----
 
 float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);

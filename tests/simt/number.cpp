@@ -27,9 +27,9 @@ uint32_t round_magnitude(float magnitude, int mantissa, int smallest) {
 
 float half_to_float(uint16_t half) {
   const uint32_t code = half & 0x7fff;
+  if (code > 0x7c00) return std::bit_cast<float>(0x7fffffffu);
   // The same bits read as a float are 2^112 too small, subnormals included.
-  const float v = code < 0x7c00 ? std::bit_cast<float>(code << 13) * 0x1p112f
-                                : std::bit_cast<float>(0x7f800000u | (code & 0x3ffu) << 13);
+  const float v = code < 0x7c00 ? std::bit_cast<float>(code << 13) * 0x1p112f : INFINITY;
   return half & 0x8000 ? -v : v;
 }
 

@@ -102,7 +102,7 @@ TEST(TensorCoreSum, CutsTowardZeroBelowTheLargestTerm) {
     set(k, 0);
     b.set(k, Format::kHalf, float_to_half(1));
   }
-  const TensorCore hopper = tensor_core(90, Format::kHalf), ampere = tensor_core(80, Format::kHalf);
+  const TensorCore hopper = tensor_core(90), ampere = tensor_core(80);
   set(0, 1.5f), set(9, -0.25f);
   EXPECT_EQ(dot(hopper, a, b, 16, 2.0f), 3.25f);
   EXPECT_EQ(dot(ampere, a, b, 16, 2.0f), 3.25f);

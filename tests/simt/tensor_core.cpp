@@ -21,7 +21,7 @@ float cut_to_float(int64_t value, int scale) {
   if (top + scale > 127) return std::bit_cast<float>(sign | 0x7f800000u);
   const int lowest = std::max(top + scale - 23, -149);  // weight of the last bit kept
   const int drop = lowest - scale;
-  if (drop > 63) return std::bit_cast<float>(sign);
+  if (drop > top) return 0.0f;  // and not -0: seen on sm_90
   magnitude = drop >= 0 ? magnitude >> drop : magnitude << -drop;
   if (magnitude < 0x800000u) return std::bit_cast<float>(sign | static_cast<uint32_t>(magnitude));
   return std::bit_cast<float>(sign | static_cast<uint32_t>(lowest + 150) << 23 |
@@ -35,18 +35,20 @@ float special_sum(const Row& a, const Row& b, int depth, float accumulator) {
     const double product = a.value[k] * b.value[k];
     if (!std::isfinite(product)) sum += product;
   }
-  return std::isnan(sum) ? std::bit_cast<float>(0x7fffffffu) : static_cast<float>(sum);
+  return canonical(static_cast<float>(sum));
 }
 
 }  // namespace
 
 void Row::set(int k, Format format, uint32_t bits) {
   float v = 0;
-  int smallest = 0;
-  if (format == Format::kHalf) v = half_to_float(static_cast<uint16_t>(bits)), smallest = -14;
-  if (format == Format::kBFloat16)
-    v = bfloat_to_float(static_cast<uint16_t>(bits)), smallest = -126;
-  if (format == Format::kE4m3) v = e4m3_to_float(static_cast<uint8_t>(bits)), smallest = -6;
+  int smallest = -14;  // of half; E4m3 is widened to half on sm_90, where all of it is normal
+  if (format == Format::kHalf) v = half_to_float(static_cast<uint16_t>(bits));
+  if (format == Format::kBFloat16) {
+    v = bfloat_to_float(static_cast<uint16_t>(bits));
+    smallest = -126;
+  }
+  if (format == Format::kE4m3) v = e4m3_to_float(static_cast<uint8_t>(bits));
   const int field = static_cast<int>(std::bit_cast<uint32_t>(v) >> 23 & 255);
   value[k] = v;
   exponent[k] = v == 0 ? kZeroExponent : std::max(field - 127, smallest);

@@ -49,6 +49,8 @@ DOVETAIL_KERNEL(kScalarThreads) scalar_kernel(const DOVETAIL_GRID_CONSTANT Scala
   put(13, ptx::lop3<0x96>(x, y, z));
   put(14, ptx::permute_bytes(x, y, z));
   put(15, ptx::round_to<ptx::Half>(fx).bits);
+  put(16, ptx::e4m3_in_software(fx) | ptx::e4m3_in_software(fy) << 8);
+  put(17, ptx::e4m3_to_half2_in_software(static_cast<uint16_t>(x)));
 }
 
 DOVETAIL_KERNEL(kScalarThreads) fast_kernel(const DOVETAIL_GRID_CONSTANT FastVectors v) {
@@ -146,6 +148,17 @@ DOVETAIL_KERNEL(kWarpThreads) warp_kernel(const DOVETAIL_GRID_CONSTANT WarpVecto
 
 }  // namespace
 
+// Whether the code that would run here was compiled for an architecture that has the instruction.
+bool has_e4m3_mma() {
+#if defined(DOVETAIL_SIMT_HOST)
+  return true;
+#else
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, mma_kernel<MmaFormat::kE4m3>) == cudaSuccess &&
+         attributes.ptxVersion >= 89;
+#endif
+}
+
 Status run_mma(MmaFormat format, const MmaVectors& v, uint32_t cases) {
   auto* kernel = mma_kernel<MmaFormat::kHalf>;
   if (format == MmaFormat::kBFloat16) kernel = mma_kernel<MmaFormat::kBFloat16>;
@@ -170,8 +183,7 @@ Status run_warp(const WarpVectors& v) {
       {.grid = {1}, .block = {kWarpThreads}, .shared_bytes = kBytes, .overlap_previous = true}, v);
 }
 
-// ---- inputs
-// ---------------------------------------------------------------------------------------
+// ---- inputs ----
 
 namespace {
 

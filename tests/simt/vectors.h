@@ -21,7 +21,7 @@ struct MmaVectors {
   uint32_t* out;       // [cases, kMmaOutputs]
 };
 
-inline constexpr int kScalarInputs = 3, kScalarOutputs = 16, kScalarThreads = 256;
+inline constexpr int kScalarInputs = 3, kScalarOutputs = 18, kScalarThreads = 256;
 struct ScalarVectors {
   const uint32_t* in;  // [kScalarInputs, n], n a multiple of kScalarThreads
   uint32_t* out;       // [kScalarOutputs, n]
@@ -44,13 +44,13 @@ struct FastVectors {
 };
 
 enum class MmaFormat { kHalf, kBFloat16, kE4m3 };
+bool has_e4m3_mma();
 Status run_mma(MmaFormat format, const MmaVectors& v, uint32_t cases);
 Status run_scalar(const ScalarVectors& v);
 Status run_warp(const WarpVectors& v);
 Status run_fast(const FastVectors& v);
 
-// ---- inputs: plain integer arithmetic, the same everywhere
-// ------------------------------------------
+// ---- inputs: plain integer arithmetic, the same everywhere ----
 
 // What the numbers of a group of mma cases look like.
 struct Flavour {
@@ -92,8 +92,7 @@ uint64_t hash_of(const uint32_t* words, size_t count);
 
 }  // namespace dovetail::simt_test
 
-// ---- all groups: name -> words
-// ----------------------------------------------------------------------
+// ---- all groups: name -> words ----
 
 namespace dovetail::simt_test {
 
@@ -126,10 +125,12 @@ std::vector<Group> run_groups(bool with_e4m3_mma, Status& failed) {
     Buffer<uint32_t> out(size_t{kScalarOutputs} * n);
     check(run_scalar({in.data(), out.data(), n}));
     const auto words = out.read();
+    // The last two are the software conversions: names, and so answers, of the hardware's.
     const char* names[] = {"pack_half",   "pack_bfloat16",   "pack_e4m3",     "e4m3_to_half",
                            "unpack_half", "unpack_bfloat16", "fma_half",      "fma_bfloat16",
                            "sub_half",    "sub_bfloat16",    "mul_half",      "mul_bfloat16",
-                           "lop3_and_or", "lop3_xor",        "permute_bytes", "round_to_half"};
+                           "lop3_and_or", "lop3_xor",        "permute_bytes", "round_to_half",
+                           "pack_e4m3",   "e4m3_to_half"};
     for (int k = 0; k < kScalarOutputs; ++k) {
       groups.push_back({names[k], {words.begin() + k * n, words.begin() + (k + 1) * n}});
     }

@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   const int arch = device.major * 10 + device.minor;
   std::printf("# %s, sm_%d\n", device.name, arch);
   dovetail::Status failed;
-  const auto groups = run_groups<DeviceBuffer>(arch >= 89, failed);
+  const auto groups = run_groups<DeviceBuffer>(has_e4m3_mma(), failed);
   if (!failed.ok()) {
     std::fprintf(stderr, "%s\n", failed.message().c_str());
     return 1;

@@ -164,21 +164,27 @@ void execute_mma(void* const* arguments, uint32_t) {
   for (Row& column : b) column.finite = true;
   for (int lane = 0; lane < 32; ++lane) {
     const auto& own = *static_cast<MatrixProduct*>(arguments[lane]);
-    const int g = lane / 4, k = lane % 4 * kWidth;
+    const int g = lane / 4, t = lane % 4;
     for (int e = 0; e < kWidth; ++e) {
-      const int shift = e * 32 / kWidth;
-      for (int r = 0; r < 4; ++r) {
-        a[g + r % 2 * 8].set(k + e + r / 2 * kDepth / 2, F, own.a[r] >> shift & kElement);
-      }
-      for (int r = 0; r < 2; ++r) b[g].set(k + e + r * kDepth / 2, F, own.b[r] >> shift & kElement);
+      // Of four E4m3, the two low ones go into the first sum of 16 products, the others into the
+      // second.
+      const int shift = e * 32 / kWidth, k = e / 2 * 16 + 2 * t + e % 2;
+      for (int r = 0; r < 4; ++r)
+        a[g + r % 2 * 8].set(k + r / 2 * 8, F, own.a[r] >> shift & kElement);
+      for (int r = 0; r < 2; ++r) b[g].set(k + r * 8, F, own.b[r] >> shift & kElement);
     }
   }
-  const TensorCore core = tensor_core(settings().tensor_core, F);
+  const TensorCore core = tensor_core(settings().tensor_core);
   for (int lane = 0; lane < 32; ++lane) {
     float* d = static_cast<MatrixProduct*>(arguments[lane])->d;
     const int g = lane / 4, t = lane % 4;
     for (int r = 0; r < 4; ++r) {
-      d[r] = dot(core, a[g + r / 2 * 8], b[2 * t + r % 2], kDepth, d[r]);
+      const Row &row = a[g + r / 2 * 8], &column = b[2 * t + r % 2];
+      if constexpr (F == Format::kE4m3) {
+        d[r] = canonical(d[r] + dot(core, row, column, kDepth, 0.0f));
+      } else {
+        d[r] = dot(core, row, column, kDepth, d[r]);
+      }
     }
   }
   ++machine.counters.matrix_products;

@@ -68,8 +68,7 @@ DOVETAIL_DEVICE Float2 unpack2(uint32_t v) {
   return {to_float(T{static_cast<uint16_t>(v)}), to_float(T{static_cast<uint16_t>(v >> 16)})};
 }
 
-// ---- packed arithmetic, one rounding each
-// ---------------------------------------------------------
+// ---- packed arithmetic, one rounding each ----
 
 template <class T>
 DOVETAIL_DEVICE uint32_t fma2(uint32_t a, uint32_t b, uint32_t c) {
@@ -98,8 +97,34 @@ DOVETAIL_DEVICE uint32_t mul2(uint32_t a, uint32_t b) {
   return fma2<T>(a, b, 0x80008000u);  // + (-0): keeps the sign of a zero product
 }
 
-// ---- E4m3
-// -----------------------------------------------------------------------------------------
+// ---- E4m3 ----
+
+// The conversions below sm_89, compiled everywhere so that the host can test them.
+DOVETAIL_DEVICE uint32_t e4m3_in_software(float v) {
+  const uint32_t bits = std::bit_cast<uint32_t>(v), sign = (bits >> 24) & 0x80u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return 0x7fu;
+  if (magnitude >= 0x43e00000u) return sign | 0x7eu;  // 448 and beyond
+  if (magnitude < 0x3c800000u) {
+    // Below 2^-6, the smallest normal: adding 2^14 leaves the value in units of 2^-9, the subnormal
+    // step.
+    return sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) & 0xffu);
+  }
+  // The mantissa is rounded to 3 bits in place, then the exponent re-biased by 127 - 7.
+  const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
+  return sign | ((rounded >> 20) - (120u << 3));
+}
+
+DOVETAIL_DEVICE uint32_t e4m3_to_half2_in_software(uint16_t v) {
+  // Byte to the top of each half, exponent and mantissa one bit down: seeeemmm -> s0eeeemmm0000000,
+  // a half 2^8 too small (bias 15 against 7), subnormals included; NaN is set by hand.
+  const uint32_t wide = (v & 0xffu) << 8 | static_cast<uint32_t>(v & 0xff00u) << 16;
+  const uint32_t small = (wide & 0x80008000u) | ((wide & 0x7f007f00u) >> 1);
+  uint32_t r = mul2<Half>(small, 0x5c005c00u);  // times 256
+  if ((v & 0x7fu) == 0x7fu) r = (r & 0xffff0000u) | 0x7fffu;
+  if ((v & 0x7f00u) == 0x7f00u) r = (r & 0xffffu) | 0x7fff0000u;
+  return r;
+}
 
 // Two floats to two E4m3 (element 0 in the low byte), saturating: beyond 448 becomes 448, NaN
 // stays.
@@ -111,21 +136,7 @@ DOVETAIL_DEVICE uint16_t pack2_e4m3(float low, float high) {
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(high), "f"(low));
   return r;
 #else
-  // 2^-6 is the smallest normal. Below it, adding 2^14 leaves the value in units of 2^-9, the
-  // subnormal step; above, the mantissa is rounded to 3 bits in place and the exponent re-biased by
-  // 127 - 7.
-  auto one = [](float v) -> uint32_t {
-    const uint32_t bits = __float_as_uint(v), sign = (bits >> 24) & 0x80u;
-    const uint32_t magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) return sign | 0x7fu;
-    if (magnitude >= 0x43e00000u) return sign | 0x7eu;  // 448 and beyond
-    if (magnitude < 0x3c800000u) {
-      return sign | (__float_as_uint(__uint_as_float(magnitude) + 16384.0f) & 0xffu);
-    }
-    const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
-    return sign | ((rounded >> 20) - (120u << 3));
-  };
-  return static_cast<uint16_t>(one(low) | (one(high) << 8));
+  return static_cast<uint16_t>(e4m3_in_software(low) | (e4m3_in_software(high) << 8));
 #endif
 }
 
@@ -138,19 +149,11 @@ DOVETAIL_DEVICE uint32_t e4m3_to_half2(uint16_t v) {
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
   return r;
 #else
-  // Byte to the top of each half, exponent and mantissa one bit down: seeeemmm -> s0eeeemmm0000000,
-  // a half 2^8 too small (bias 15 against 7), subnormals included; NaN is set by hand.
-  const uint32_t wide = (v & 0xffu) << 8 | static_cast<uint32_t>(v & 0xff00u) << 16;
-  const uint32_t small = (wide & 0x80008000u) | ((wide & 0x7f007f00u) >> 1);
-  uint32_t r = mul2<Half>(small, 0x5c005c00u);  // times 256
-  if ((v & 0x7fu) == 0x7fu) r = (r & 0xffff0000u) | 0x7fffu;
-  if ((v & 0x7f00u) == 0x7f00u) r = (r & 0xffffu) | 0x7fff0000u;
-  return r;
+  return e4m3_to_half2_in_software(v);
 #endif
 }
 
-// ---- bits and fast functions
-// ----------------------------------------------------------------------
+// ---- bits and fast functions ----
 
 // Bitwise function of three inputs: bit i of Table is the result for (a, b, c) = the bits of i, a
 // high. Write it as f(0xf0, 0xcc, 0xaa): (a & b) | c is lop3<(0xf0 & 0xcc) | 0xaa>.

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel sources are compiled with -fsanitize=thread, which makes the compiler call __tsan_readN /
+// __tsan_writeN (below) before each load and store; those check the cells. No ThreadSanitizer
+// library is linked.
+//
+// Two readers are kept per byte, of different warps where possible. A write that races with several
+// reads is therefore found through one of them; a race only with a third reader can be missed.
+#include <bit>
+#include <cstdio>
+
+#include "simt/arena.h"
+
+extern "C" char __executable_start;
+
+namespace dovetail::simt {
+namespace {
+
+bool operator==(const Cell& a, const Cell& b) {
+  return std::memcmp(&a, &b, sizeof(Cell)) == 0;
+}
+
+struct At {
+  Place place;
+};
+std::ostream& operator<<(std::ostream& out, At at) {
+  const char* address = &__executable_start + (at.place >> 1);
+  if (at.place & 1) return out << Where{std::bit_cast<Site>(address)};
+  char command[512], line[512] = "";
+  char self[256] = "";
+  FILE* link = popen("readlink -f /proc/$PPID/exe", "r");
+  if (link == nullptr) return out << static_cast<const void*>(address);
+  const bool known = fgets(self, sizeof self, link) != nullptr;
+  pclose(link);
+  self[strcspn(self, "\n")] = 0;
+  std::snprintf(command, sizeof command, "addr2line -e '%s' %#x 2>/dev/null", self,
+                (at.place >> 1) - 1);
+  FILE* pipe = known ? popen(command, "r") : nullptr;
+  if (pipe == nullptr) return out << static_cast<const void*>(address);
+  const bool found = fgets(line, sizeof line, pipe) != nullptr && line[0] != '?';
+  pclose(pipe);
+  if (!found) return out << static_cast<const void*>(address);
+  line[strcspn(line, " \n")] = 0;
+  const char* name = std::strrchr(line, '/');
+  return out << (name != nullptr ? name + 1 : line);
+}
+
+Place place_of(const void* pc) {
+  return static_cast<Place>(static_cast<const char*>(pc) - &__executable_start) << 1;
+}
+
+struct Check {
+  Thread& thread;
+  Stamp stamp;
+  Access access;
+  bool atomic;
+  Place place;
+
+  const char* verb() const { return access == Access::kRead ? "reads" : "writes"; }
+
+  bool conflicts(Stamp earlier) const {
+    if (earlier < kHost || (earlier >> 20) == (stamp >> 20)) return false;
+    return !(atomic && (earlier & 1)) && !is_ordered(earlier, thread);
+  }
+
+  [[noreturn]] void bad(size_t offset, const char* what) const {
+    fail(text(what, ": ", thread, ' ', verb(), ' ', Target{offset}, " at ", At{place}));
+  }
+
+  [[noreturn]] void race(size_t offset, Stamp other, const char* other_verb,
+                         Place other_place) const {
+    fail(text("race: ", thread, ' ', verb(), ' ', Target{offset}, " at ", At{place}, ", thread ",
+              thread_of(other), " of block ", block_of(other), other_verb, At{other_place},
+              (other >> 48) != machine.launch_number
+                  ? " in an earlier kernel: wait_for_previous_kernel is missing"
+                  : ", with no barrier between"));
+  }
+
+  void cell(Cell& c, size_t offset) const {
+    if (c.write < kHost) {
+      if (c.write == kRedZoneCell) bad(offset, "out of bounds");
+      if (c.write == kInFlight) {
+        fail(text("copy_async not waited for: ", thread, ' ', verb(), ' ', Target{offset}, " at ",
+                  At{place}, " while the copy issued at ", At{c.write_place}, " is in flight"));
+      }
+      if (access == Access::kRead) bad(offset, "uninitialised");
+    } else if (conflicts(c.write)) {
+      race(offset, c.write, " wrote it at ", c.write_place);
+    }
+    if (access == Access::kWrite) {
+      for (Stamp read : c.read) {
+        if (conflicts(read)) race(offset, read, " read it at ", c.read_place);
+      }
+      c = {stamp, {0, 0}, place, 0};
+    } else {
+      remember_read(c);
+    }
+  }
+
+  void remember_read(Cell& c) const {
+    const auto replaceable = [&](Stamp read) {
+      return read == 0 || (read >> 20) == (stamp >> 20) || is_ordered(read, thread);
+    };
+    const bool same_warp =
+        (c.read[0] >> 25) == (c.read[1] >> 25) && (c.read[0] >> 25) != stamp >> 25;
+    if (replaceable(c.read[0])) {
+      c.read[0] = stamp;
+    } else if (replaceable(c.read[1]) || same_warp) {
+      c.read[1] = stamp;
+    } else {
+      return;
+    }
+    c.read_place = place;
+  }
+};
+
+void check_cells(size_t offset, size_t bytes, Access access, bool atomic, Place place) {
+  Thread& thread = *machine.current;
+  ++machine.counters.checked_accesses;
+  const Check check{thread, stamp_of(thread) | (atomic ? 1 : 0), access, atomic, place};
+  Cell* c = cells + offset;
+  Cell before = c[0];
+  check.cell(c[0], offset);
+  for (size_t i = 1; i < bytes; ++i) {
+    if (c[i] == before) {  // the usual case: neighbours share their history
+      c[i] = c[i - 1];
+    } else {
+      before = c[i];
+      check.cell(c[i], offset + i);
+    }
+  }
+}
+
+}  // namespace
+
+Place place_of(const Site& site) {
+  return place_of(std::bit_cast<const void*>(site)) | 1;
+}
+
+void check_place(const void* address, size_t bytes, Access access, bool atomic, Place place) {
+  if constexpr (!kAnnounced) return;
+  if (machine.current == nullptr) return;
+  const size_t offset = offset_of(address);
+  if (offset >= kArenaBytes) {
+    fail(text("out of bounds: ", *machine.current, " at ", At{place}, " uses ", address,
+              ", which is not device memory"));
+  }
+  check_cells(offset, bytes, access, atomic, place);
+}
+
+}  // namespace dovetail::simt
+
+// ---- what -fsanitize=thread calls ----
+
+#if defined(DOVETAIL_SIMT_ANNOUNCED)
+namespace dovetail::simt {
+namespace {
+
+// One announced access of a kernel; the compiler calls this for stack variables too.
+template <size_t Bytes>
+inline void announced(const void* address, Access access, const void* pc) {
+  const size_t offset = offset_of(address);
+  if (offset >= kArenaBytes || machine.current == nullptr) return;
+  if (Bytes <= 16 && offset % Bytes != 0) {
+    fail(text("misaligned: ", *machine.current, " accesses ", Bytes, " bytes at ", address, ", ",
+              At{place_of(pc)}));
+  }
+  check_cells(offset, Bytes, access, false, place_of(pc));
+}
+
+void announced_range(const void* address, size_t bytes, Access access, const void* pc) {
+  const size_t offset = offset_of(address);
+  if (offset >= kArenaBytes || machine.current == nullptr || bytes == 0) return;
+  check_cells(offset, bytes, access, false, place_of(pc));
+}
+
+}  // namespace
+}  // namespace dovetail::simt
+
+namespace simt = dovetail::simt;
+#define DOVETAIL_ANNOUNCED(bytes)                                                             \
+  extern "C" void __tsan_read##bytes(void* address) {                                         \
+    simt::announced<bytes>(address, simt::Access::kRead, __builtin_return_address(0));        \
+  }                                                                                           \
+  extern "C" void __tsan_write##bytes(void* address) {                                        \
+    simt::announced<bytes>(address, simt::Access::kWrite, __builtin_return_address(0));       \
+  }                                                                                           \
+  extern "C" void __tsan_unaligned_read##bytes(void* address) {                               \
+    simt::announced_range(address, bytes, simt::Access::kRead, __builtin_return_address(0));  \
+  }                                                                                           \
+  extern "C" void __tsan_unaligned_write##bytes(void* address) {                              \
+    simt::announced_range(address, bytes, simt::Access::kWrite, __builtin_return_address(0)); \
+  }
+DOVETAIL_ANNOUNCED(1)
+DOVETAIL_ANNOUNCED(2)
+DOVETAIL_ANNOUNCED(4)
+DOVETAIL_ANNOUNCED(8)
+DOVETAIL_ANNOUNCED(16)
+extern "C" void __tsan_read_range(void* address, size_t bytes) {
+  simt::announced_range(address, bytes, simt::Access::kRead, __builtin_return_address(0));
+}
+extern "C" void __tsan_write_range(void* address, size_t bytes) {
+  simt::announced_range(address, bytes, simt::Access::kWrite, __builtin_return_address(0));
+}
+extern "C" void __tsan_vptr_update(void**, void*) {}
+extern "C" void __tsan_vptr_read(void**) {}
+extern "C" void __tsan_init() {}
+#endif
