@@ -12,7 +12,14 @@
 //   line = n/16 * K/8 + k/8,  byte = line * 64 + n%16 * 4 + k%4,  low nibble: k%8 < 4, high nibble: else
 // N is padded to a multiple of 16 with u = 8 (zero), K is a multiple of 32 already.
 //
-// Scales and zero points: edgellm_v1 [K/G, N]; cpu_v1 [N16/16, K/G, 16], padding columns 0 and 8.
+// cuda_v1, the B fragments of mma.m16n8k16 in lane order. A block is 16 n by 64 k, 512 bytes; lane
+// l = n%8 * 4 + k%8/2 of a warp owns 16 bytes of it, four words, and a word has edgellm_v1's nibbles:
+//   word = ((n/16 * K64/64 + k/64) * 32 + l) * 4 + n%16/8 * 2 + k%64/32,  nibble = k%32/8 + 4*(k%2)
+// so one 16-byte load gives a lane the fragments of two 8-column tiles for four k-steps, and a mask of
+// the word (shifted by 4 i) two neighbouring k. N is padded to a multiple of 64, K likewise, with 8.
+//
+// Scales and zero points: edgellm_v1 and cuda_v1 [K/G, N]; cpu_v1 [N16/16, K/G, 16], padding columns 0
+// and 8.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +49,14 @@ constexpr NibbleAddress edgellm_v1_address(std::int64_t n, std::int64_t k, std::
 constexpr NibbleAddress cpu_v1_address(std::int64_t n, std::int64_t k, std::int64_t total_k) {
   const std::int64_t line = n / 16 * (total_k / 8) + k / 8;
   return {line * 64 + n % 16 * 4 + k % 4, k % 8 < 4 ? 0 : 4};
+}
+
+constexpr NibbleAddress cuda_v1_address(std::int64_t n, std::int64_t k, std::int64_t total_k) {
+  const std::int64_t block = n / 16 * (round_up(total_k, 64) / 64) + k / 64;
+  const std::int64_t lane = n % 8 * 4 + k % 8 / 2;
+  const std::int64_t word = (block * 32 + lane) * 4 + n % 16 / 8 * 2 + k % 64 / 32;
+  const std::int64_t nibble = k % 32 / 8 + 4 * (k % 2);
+  return {word * 4 + nibble / 2, static_cast<int>(nibble % 2 * 4)};
 }
 
 // Index of the scale (and zero point) of column n, group g, in a layout.

@@ -29,10 +29,6 @@ struct Sizes {
 };
 
 Status check(const Int4Format& f, const Sizes& sizes) {
-  if (f.layout != WeightLayout::kEdgeLlmV1 && f.layout != WeightLayout::kCpuV1) {
-    return unsupported("int4_pack: weight_layout is ", name_of(f.layout),
-                       ", expected edgellm_v1 or cpu_v1");
-  }
   if (f.scale_type != DataType::kFloat32 && f.scale_type != DataType::kFloat16 &&
       f.scale_type != DataType::kBFloat16) {
     return unsupported("int4_pack: scales are ", f.scale_type, ", expected fp32, fp16 or bf16");
@@ -83,19 +79,25 @@ float load_scale(const std::byte* at, DataType type) {
   return type == DataType::kFloat16 ? half_to_float(bits) : bfloat16_to_float(bits);
 }
 
+template <class Address, class Visit>
+void for_each_weight(const Int4Format& f, Address address, Visit visit) {
+  for (std::int64_t n = 0; n < f.n; ++n) {
+    for (std::int64_t k = 0; k < f.k; ++k) {
+      visit(static_cast<std::size_t>(n * f.k + k), address(n, k, f.k));
+    }
+  }
+}
+
 // Calls visit(code index, address) for every weight.
 template <class Visit>
 void for_each_weight(const Int4Format& f, Visit visit) {
-  for (std::int64_t n = 0; n < f.n; ++n) {
-    if (f.layout == WeightLayout::kEdgeLlmV1) {
-      for (std::int64_t k = 0; k < f.k; ++k) {
-        visit(static_cast<std::size_t>(n * f.k + k), edgellm_v1_address(n, k, f.k));
-      }
-    } else {
-      for (std::int64_t k = 0; k < f.k; ++k) {
-        visit(static_cast<std::size_t>(n * f.k + k), cpu_v1_address(n, k, f.k));
-      }
-    }
+  switch (f.layout) {
+    case WeightLayout::kEdgeLlmV1:
+      return for_each_weight(f, [](auto... at) { return edgellm_v1_address(at...); }, visit);
+    case WeightLayout::kCpuV1:
+      return for_each_weight(f, [](auto... at) { return cpu_v1_address(at...); }, visit);
+    case WeightLayout::kCudaV1:
+      return for_each_weight(f, [](auto... at) { return cuda_v1_address(at...); }, visit);
   }
 }
 

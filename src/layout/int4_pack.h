@@ -6,8 +6,7 @@
 //   codes [N, K] 0..15, scales [N, K/G] fp32, zero_points [N, K/G] 0..15 (empty: symmetric, 8)
 // Packed form: the three buffers of Int4GemmBuffers, sizes from int4_weights_shape /
 // int4_scales_shape. Packing fills every byte: padding weights are 8, padding scales 0, padding
-// zero points 8. Not here: quantization itself, and the CUDA layout's fragment order (reported as
-// unsupported).
+// zero points 8. Not here: quantization itself.
 #pragma once
 
 #include <cstddef>

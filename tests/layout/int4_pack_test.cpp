@@ -119,6 +119,32 @@ void expect_cpu_v1(const Int4Format& f, const Plain& plain, const Packed& packed
             reinterpret_cast<const unsigned char*>(packed.weights.data()) + packed.weights.size());
 }
 
+// A warp's view: lane (g, t) loads 16 bytes of a block and unpacks, from word j, the fragment registers of
+// m16n8k16: b[0] holds k = 2t, 2t+1 and b[1] k = 2t+8, 2t+9 of column g, for two steps of 16 k.
+void expect_cuda_v1(const Int4Format& f, const Plain& plain, const Packed& packed) {
+  const std::int64_t blocks_k = (f.k + 63) / 64;
+  const auto* words = reinterpret_cast<const std::uint32_t*>(packed.weights.data());
+  for (std::int64_t block = 0; block < (f.n + 63) / 64 * 4 * blocks_k; ++block) {
+    for (std::int64_t lane = 0; lane < 32; ++lane) {
+      for (std::int64_t j = 0; j < 4; ++j, ++words) {
+        for (std::int64_t i = 0; i < 4; ++i) {
+          const std::uint32_t pair = *words >> (4 * i) & 0x000f000fu;
+          for (std::int64_t odd = 0; odd < 2; ++odd) {
+            const std::int64_t n = block / blocks_k * 16 + j / 2 * 8 + lane / 4;
+            const std::int64_t k = block % blocks_k * 64 + j % 2 * 32 + i / 2 * 16 + i % 2 * 8 +
+                                   lane % 4 * 2 + odd;
+            const unsigned expected =
+                n < f.n && k < f.k ? plain.codes[static_cast<std::size_t>(n * f.k + k)] : 8u;
+            ASSERT_EQ(pair >> (16 * odd) & 15u, expected) << "n " << n << " k " << k;
+          }
+        }
+      }
+    }
+  }
+  ASSERT_EQ(reinterpret_cast<const std::byte*>(words),
+            packed.weights.data() + packed.weights.size());
+}
+
 float scale_at(const Int4Format& f, const Packed& packed, std::size_t i) {
   if (f.scale_type == DataType::kFloat32) {
     float value = 0;
@@ -150,8 +176,12 @@ TEST_P(PackTest, PlacesEveryWeightAndScale) {
       pack_int4(f, {plain.codes, plain.scales, plain.zero_points}, packed.buffers());
   ASSERT_TRUE(status.ok()) << status.message();
   const std::int64_t groups = f.k / f.group_size;
-  if (f.layout == WeightLayout::kEdgeLlmV1) {
-    expect_edgellm_v1(f, plain, packed);
+  if (f.layout != WeightLayout::kCpuV1) {
+    if (f.layout == WeightLayout::kEdgeLlmV1) {
+      expect_edgellm_v1(f, plain, packed);
+    } else {
+      expect_cuda_v1(f, plain, packed);
+    }
     for (std::int64_t i = 0; i < groups * f.n; ++i) {  // row-major [K/G, N]
       const auto from = static_cast<std::size_t>(i % f.n * groups + i / f.n);
       ASSERT_EQ(scale_at(f, packed, static_cast<std::size_t>(i)), plain.scales[from]) << i;
@@ -191,12 +221,16 @@ TEST_P(PackTest, UnpackInvertsPack) {
 
 constexpr auto kEdge = WeightLayout::kEdgeLlmV1;
 constexpr auto kCpu = WeightLayout::kCpuV1;
+constexpr auto kCuda = WeightLayout::kCudaV1;
 INSTANTIATE_TEST_SUITE_P(
     Layouts, PackTest,
     testing::Values(PackCase{{128, 128, 128, kEdge, DataType::kFloat16}, false},
                     PackCase{{1, 32, 32, kEdge, DataType::kFloat32}, true},
                     PackCase{{17, 96, 32, kEdge, DataType::kBFloat16}, true},
                     PackCase{{6, 896, 128, kEdge, DataType::kFloat16}, false},
+                    PackCase{{128, 128, 128, kCuda, DataType::kFloat16}, false},
+                    PackCase{{1, 32, 32, kCuda, DataType::kFloat32}, true},
+                    PackCase{{100, 96, 32, kCuda, DataType::kBFloat16}, true},
                     PackCase{{128, 128, 128, kCpu, DataType::kFloat16}, false},
                     PackCase{{1, 32, 32, kCpu, DataType::kFloat32}, true},
                     PackCase{{17, 96, 32, kCpu, DataType::kBFloat16}, true},
