@@ -34,6 +34,12 @@ inline __attribute__((always_inline)) __m256i zero_points8(const Int4MultiplyTas
       reinterpret_cast<const __m128i*>(t.zero_points + group * kPanelColumns + half * 8)));
 }
 
+// Makes the compiler hold the value now. Without it GCC 12 reorders the integer additions of a
+// whole block, computes all products first and spills them: 2.2 times slower.
+inline __attribute__((always_inline)) void keep(__m256i& value) {
+  __asm__("" : "+x"(value));
+}
+
 template <int R>
 void multiply_int8(const Int4MultiplyTask& t) {
   const __m256i nibble = _mm256_set1_epi8(15);
@@ -69,6 +75,7 @@ void multiply_int8(const Int4MultiplyTask& t) {
             const __m256i second = _mm256_maddubs_epi16(high, _mm256_set1_epi32(a[R + r]));
             const __m256i both = _mm256_add_epi16(first, second);
             sums[r][h] = i == 0 ? both : _mm256_add_epi16(sums[r][h], both);
+            keep(sums[r][h]);
           }
         }
       }
