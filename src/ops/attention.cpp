@@ -265,18 +265,15 @@ Status check_attention_inputs(const AttentionAttributes& attributes,
   }
   const TensorDesc& qkv = *inputs.find(AttentionInput::kQkv);
   const TensorDesc& cache = *inputs.find(AttentionInput::kKvCache);
-  const auto dimension = [](const TensorDesc& tensor, int i) {
-    return tensor.shape.rank() == 0 ? -1 : tensor.shape[i];
-  };
-  const std::int64_t b = dimension(qkv, 0);
+  const std::int64_t b = known_dim(qkv, 0);
   const std::int64_t d = attributes.head_size;
   const std::int64_t heads = attributes.num_q_heads + 2 * attributes.num_kv_heads;
   using In = AttentionInput;
-  DOVETAIL_RETURN_IF_ERROR(expect(In::kQkv, inputs, {b, dimension(qkv, 1), heads * d}));
+  DOVETAIL_RETURN_IF_ERROR(expect(In::kQkv, inputs, {b, known_dim(qkv, 1), heads * d}));
   DOVETAIL_RETURN_IF_ERROR(
-      expect(In::kKvCache, inputs, {b, 2, attributes.num_kv_heads, dimension(cache, 3), d}));
+      expect(In::kKvCache, inputs, {b, 2, attributes.num_kv_heads, known_dim(cache, 3), d}));
   DOVETAIL_RETURN_IF_ERROR(expect(In::kContextLengths, inputs, {b}));
-  if (dimension(*inputs.find(In::kKvStartIndex), 0) != 0) {
+  if (known_dim(*inputs.find(In::kKvStartIndex), 0) != 0) {
     DOVETAIL_RETURN_IF_ERROR(expect(In::kKvStartIndex, inputs, {b}));
   }
   DOVETAIL_RETURN_IF_ERROR(expect(In::kKvScales, inputs, {2}));
@@ -290,16 +287,9 @@ Status check_attention_inputs(const AttentionAttributes& attributes,
     }
   }
   if (const TensorDesc* ids = inputs.find(In::kAttentionPosId)) {
-    DOVETAIL_RETURN_IF_ERROR(expect(In::kAttentionPosId, inputs, {b, dimension(*ids, 1)}));
+    DOVETAIL_RETURN_IF_ERROR(expect(In::kAttentionPosId, inputs, {b, known_dim(*ids, 1)}));
   }
   return check_cache_type(attributes, cache.type);
-}
-
-AttentionOutputs attention_outputs(const AttentionAttributes& attributes, const TensorDesc& qkv,
-                                   const TensorDesc& kv_cache) {
-  const std::vector<OutputRule> rules = output_rules(attributes);
-  const TensorDesc inputs[] = {qkv, kv_cache};
-  return {.attention = apply(rules[0], inputs), .present_kv_cache = apply(rules[1], inputs)};
 }
 
 Result<AttentionProblem> describe_attention(const AttentionAttributes& attributes,

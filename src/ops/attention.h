@@ -52,14 +52,6 @@ Status validate(const AttentionAttributes& attributes);
 Status check_attention_inputs(const AttentionAttributes& attributes,
                               std::span<const TensorDesc> inputs);
 
-// Types and shapes of the outputs. Negative (unknown) dimensions of the inputs pass through.
-struct AttentionOutputs {
-  TensorDesc attention;
-  TensorDesc present_kv_cache;
-};
-AttentionOutputs attention_outputs(const AttentionAttributes& attributes, const TensorDesc& qkv,
-                                   const TensorDesc& kv_cache);
-
 // The score factor: attention_scale, or 1 / sqrt(D).
 float softmax_scale(const AttentionAttributes& attributes);
 

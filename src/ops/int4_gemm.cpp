@@ -203,10 +203,6 @@ Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
   return Status::success();
 }
 
-TensorDesc int4_gemm_output(const Int4GemmAttributes& attributes, const TensorDesc& activations) {
-  return apply(output_rules(attributes, activations.shape.rank()).front(), {&activations, 1});
-}
-
 Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
                                            std::span<const TensorDesc> tensors) {
   DOVETAIL_RETURN_IF_ERROR(check_int4_gemm_inputs(attributes, tensors));

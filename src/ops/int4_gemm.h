@@ -35,9 +35,6 @@ Status validate(const Int4GemmAttributes& attributes);
 Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
                               std::span<const TensorDesc> inputs);
 
-// Type and shape of the output. Negative (unknown) dimensions of the activations pass through.
-TensorDesc int4_gemm_output(const Int4GemmAttributes& attributes, const TensorDesc& activations);
-
 // 2 M N K flops; packed weights, scales, zero points, activations and output once.
 Cost int4_gemm_cost(const Int4GemmProblem& problem);
 

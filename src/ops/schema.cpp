@@ -10,15 +10,6 @@
 namespace dovetail {
 namespace {
 
-const char* name_of(AttributeType type) {
-  switch (type) {
-    case AttributeType::kInt: return "an integer";
-    case AttributeType::kFloat: return "a float";
-    case AttributeType::kString: return "a string";
-  }
-  return "unknown";
-}
-
 AttributeType type_of(const AttributeValue& value) {
   return static_cast<AttributeType>(value.index());
 }
@@ -58,6 +49,15 @@ Status check_value(const OpSchema& schema, const AttributeSpec& spec, const Attr
 }
 
 }  // namespace
+
+const char* name_of(AttributeType type) {
+  switch (type) {
+    case AttributeType::kInt: return "an integer";
+    case AttributeType::kFloat: return "a float";
+    case AttributeType::kString: return "a string";
+  }
+  return "unknown";
+}
 
 const AttributeSpec* OpSchema::find_attribute(std::string_view attribute_name) const {
   const auto it = std::ranges::find(attributes, attribute_name,

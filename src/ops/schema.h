@@ -29,6 +29,7 @@ struct Attribute {
 };
 
 enum class AttributeType { kInt, kFloat, kString };
+const char* name_of(AttributeType type);  // "an integer", "a float", "a string"
 
 constexpr std::uint32_t type_bit(DataType type) { return 1u << static_cast<unsigned>(type); }
 template <class... Types>
@@ -100,6 +101,9 @@ std::vector<int> input_positions(const OpSchema& schema, On on) {
 // A shape as it is known when a node is created: a negative dimension is not known yet, and a shape of
 // rank 0 stands for one of which nothing is known (no operator has a scalar input).
 bool may_equal(const Shape& got, const Shape& expected);
+inline std::int64_t known_dim(const TensorDesc& tensor, int i) {
+  return tensor.shape.rank() == 0 ? -1 : tensor.shape[i];
+}
 
 // Messages shared by the describe functions. `spec` names the tensor, `index` its position.
 Status check_type(const OpSchema& schema, const TensorSpec& spec, DataType got);

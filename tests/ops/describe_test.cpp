@@ -68,16 +68,10 @@ TEST(CheckInputs, AcceptsWhatIsNotKnownYetAndRefusesWhatIsKnownToBeWrong) {
             "attention: kv_cache is [-1, 2, 4, -1, 64], expected [B, 2, Hk, C, D] = "
             "[-1, 2, 2, -1, 64]");
 
-  const AttentionOutputs outputs = attention_outputs(attributes(), in[0], {kF16, {-1, 2, 2, 128, 64}});
-  EXPECT_EQ(outputs.attention.shape, (Shape{-1, -1, 8, 64}));
-  EXPECT_EQ(outputs.present_kv_cache.shape, (Shape{-1, 2, 2, 128, 64}));
-
   const Int4GemmAttributes gemm{.gemm_n = 64, .gemm_k = 128, .group_size = 128};
   std::vector<TensorDesc> matrix = {
       {kF16, {-1, -1, 128}}, {DataType::kInt8, {32, 128}}, {kF16, {1, 64}}};
   EXPECT_TRUE(check_int4_gemm_inputs(gemm, matrix).ok());
-  EXPECT_EQ(int4_gemm_output(gemm, matrix[0]).shape, (Shape{-1, -1, 64}));
-  EXPECT_EQ(int4_gemm_output(gemm, {kF16, {5, 128}}).shape, (Shape{5, 64}));
   matrix[2].shape = {64, 1};
   EXPECT_EQ(check_int4_gemm_inputs(gemm, matrix).message(),
             "int4_gemm: scales is [64, 1], expected per weight_layout; edgellm_v1: [K/G, N] = [1, 64]");

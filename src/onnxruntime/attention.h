@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// AttentionPlugin for Kernel<Op>: which functions of the operator serve a node, and which input is
+// what.
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "ops/attention.h"
+#include "ops/output_rule.h"
+
+namespace dovetail::ort {
+
+struct AttentionOp {
+  using Attributes = AttentionAttributes;
+  using InputMap = AttentionInputMap;
+  using Plan = CpuAttentionPlan;
+  static constexpr std::size_t kInputs = kAttentionInputs;
+  static constexpr std::size_t kOutputs = 2;
+
+  static const OpSchema& schema() { return attention_schema(); }
+  static Result<Attributes> parse(std::span<const Attribute> given) {
+    return parse_attention_attributes(given);
+  }
+  static InputMap input_map(const Attributes& attributes) { return attention_inputs(attributes); }
+  static Status check_inputs(const Attributes& attributes, std::span<const TensorDesc> inputs) {
+    return check_attention_inputs(attributes, inputs);
+  }
+  // Is there a kernel on this CPU? Asked when the node is created, with 1 for every unknown size.
+  static Status check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
+                              const CpuDevice& device);
+  static Result<Plan> make_plan(const Attributes& attributes, std::span<const TensorDesc> inputs,
+                                const CpuDevice& device);
+  // Attributes that do not parse are taken for none: see shape_inference.h.
+  static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
+  static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
+  // In place when the session binds one buffer as past and present; the plan copies the past
+  // otherwise.
+  static AttentionBuffers buffers(const InputMap& map,
+                                  const std::array<const void*, kInputs>& inputs,
+                                  const std::array<void*, kOutputs>& outputs, void* workspace);
+};
+
+}  // namespace dovetail::ort

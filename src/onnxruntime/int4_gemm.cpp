@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "onnxruntime/int4_gemm.h"
+
+namespace dovetail::ort {
+
+Status Int4GemmOp::check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
+                                 const CpuDevice& device) {
+  const Int4GemmProblem smallest{
+      .attributes = attributes,
+      .activation_type = inputs[static_cast<std::size_t>(Int4GemmInput::kActivations)].type,
+      .scale_type = inputs[static_cast<std::size_t>(Int4GemmInput::kScales)].type,
+      .m = 1,
+  };
+  return plan(smallest, device).status();
+}
+
+Result<CpuInt4GemmPlan> Int4GemmOp::make_plan(const Attributes& attributes,
+                                              std::span<const TensorDesc> inputs,
+                                              const CpuDevice& device) {
+  Result<Int4GemmProblem> problem = describe_int4_gemm(attributes, inputs);
+  return problem.ok() ? plan(*problem, device) : problem.status();
+}
+
+std::vector<OutputRule> Int4GemmOp::rules(const Attributes& attributes, int activation_rank) {
+  return output_rules(attributes,
+                      activation_rank == 2 ? 2 : 3);  // unknown: the contract's [B, S, K]
+}
+
+std::vector<OutputRule> Int4GemmOp::infer_rules(std::span<const Attribute> given,
+                                                int activation_rank) {
+  const Result<Attributes> attributes = parse(given);
+  return rules(attributes.ok() ? *attributes : Attributes{}, activation_rank);
+}
+
+Int4GemmBuffers Int4GemmOp::buffers(const InputMap& map,
+                                    const std::array<const void*, kInputs>& inputs,
+                                    const std::array<void*, kOutputs>& outputs, void* workspace) {
+  const auto at = [&](Int4GemmInput input) -> const void* {
+    return map[input] < 0 ? nullptr : inputs[static_cast<std::size_t>(map[input])];
+  };
+  using In = Int4GemmInput;
+  return {.activations = at(In::kActivations),
+          .weights = at(In::kWeights),
+          .scales = at(In::kScales),
+          .zero_points = at(In::kZeroPoints),
+          .bias = at(In::kBias),
+          .output = outputs[0],
+          .workspace = workspace};
+}
+
+}  // namespace dovetail::ort

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Int4GroupwiseGemmPlugin for Kernel<Op>: which functions of the operator serve a node, and which
+// input is what.
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "ops/int4_gemm.h"
+#include "ops/output_rule.h"
+
+namespace dovetail::ort {
+
+struct Int4GemmOp {
+  using Attributes = Int4GemmAttributes;
+  using InputMap = Int4GemmInputMap;
+  using Plan = CpuInt4GemmPlan;
+  static constexpr std::size_t kInputs = kInt4GemmInputs;
+  static constexpr std::size_t kOutputs = 1;
+
+  static const OpSchema& schema() { return int4_gemm_schema(); }
+  static Result<Attributes> parse(std::span<const Attribute> given) {
+    return parse_int4_gemm_attributes(given);
+  }
+  static InputMap input_map(const Attributes& attributes) { return int4_gemm_inputs(attributes); }
+  static Status check_inputs(const Attributes& attributes, std::span<const TensorDesc> inputs) {
+    return check_int4_gemm_inputs(attributes, inputs);
+  }
+  // Is there a kernel on this CPU? Asked when the node is created, for one row.
+  static Status check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
+                              const CpuDevice& device);
+  static Result<Plan> make_plan(const Attributes& attributes, std::span<const TensorDesc> inputs,
+                                const CpuDevice& device);
+  // Attributes that do not parse are taken for none: see shape_inference.h.
+  static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
+  static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
+  static Int4GemmBuffers buffers(const InputMap& map,
+                                 const std::array<const void*, kInputs>& inputs,
+                                 const std::array<void*, kOutputs>& outputs, void* workspace);
+};
+
+}  // namespace dovetail::ort

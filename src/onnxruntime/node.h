@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a graph node says about itself when its kernel is created: attributes, inputs, allocator.
+// The operator's own checks judge it; this file only reads.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dovetail/status.h"
+#include "ops/schema.h"
+
+namespace dovetail::ort {
+
+std::string node_name(const OrtApi& api, const OrtKernelInfo* info);
+
+// The declared attributes that the node has. ONNX Runtime lets a kernel ask by name only, so an
+// attribute that the operator does not declare stays unseen.
+Result<std::vector<Attribute>> read_attributes(const OrtApi& api, const OrtKernelInfo* info,
+                                               const OpSchema& schema);
+
+// Types and shapes as far as the graph knows them, see may_equal: unknown dimensions are -1.
+// `declared[i]` is the declaration of input i. Omitted inputs at the end are not counted.
+struct NodeInput {
+  TensorDesc desc;
+  bool constant;  // an initializer that nobody can override: its shape is settled
+};
+Result<std::vector<NodeInput>> read_inputs(const OrtApi& api, const OrtKernelInfo* info,
+                                           const OpSchema& schema,
+                                           std::span<const TensorSpec* const> declared);
+
+// Every declared output must be there and have a name.
+Status check_outputs(const OrtApi& api, const OrtKernelInfo* info, const OpSchema& schema);
+
+// Memory of the execution provider, for the kernel's scratch. Thread-safe.
+class Allocator {
+ public:
+  static Result<Allocator> open(const OrtApi& api, const OrtKernelInfo* info);
+
+  // Null status and pointer for 0 bytes. The pointer is kAlignment-aligned until `release` gets it
+  // back.
+  static constexpr std::size_t kAlignment = 64;
+  struct Block {
+    void* raw = nullptr;
+    void* aligned = nullptr;
+  };
+  Status allocate(std::size_t bytes, Block* block) const;
+  void release(const Block& block) const noexcept;
+
+ private:
+  Allocator(const OrtApi& api, OrtAllocator* allocator);
+  const OrtApi* api_;
+  std::shared_ptr<OrtAllocator> allocator_;
+};
+
+}  // namespace dovetail::ort
