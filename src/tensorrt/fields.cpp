@@ -14,9 +14,12 @@ using nvinfer1::PluginFieldType;
 
 PluginFieldType field_type(AttributeType type) {
   switch (type) {
-    case AttributeType::kInt: return PluginFieldType::kINT32;
-    case AttributeType::kFloat: return PluginFieldType::kFLOAT32;
-    case AttributeType::kString: return PluginFieldType::kCHAR;
+    case AttributeType::kInt:
+      return PluginFieldType::kINT32;
+    case AttributeType::kFloat:
+      return PluginFieldType::kFLOAT32;
+    case AttributeType::kString:
+      return PluginFieldType::kCHAR;
   }
   return PluginFieldType::kUNKNOWN;
 }
@@ -71,7 +74,8 @@ Status check_state_version(const OpSchema& schema, const PluginField* field) {
   const auto version = load<std::int32_t>(*field);
   if (version < 1 || version > kStateVersion) {
     return data_loss(schema.prefix, ": serialised state has version ", version,
-                     ", expected at most ", kStateVersion, "; rebuild the engine or update the library");
+                     ", expected at most ", kStateVersion,
+                     "; rebuild the engine or update the library");
   }
   return Status::success();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attributes <-> TensorRT plugin fields. Integers are kINT32, reals kFLOAT32, strings kCHAR. Serialised
-// state is the complete attribute list plus the field `dovetail_state_version`.
+// Attributes <-> TensorRT plugin fields. Integers are kINT32, reals kFLOAT32, strings kCHAR.
+// Serialised state is the complete attribute list plus the field `dovetail_state_version`.
 #pragma once
 
 #include <string>

@@ -48,9 +48,8 @@ Status output_shape(const Operator& op, std::size_t output, const nvinfer1::Dims
       return invalid_argument(op.schema().prefix, ": ", spec.name, " has rank ",
                               in[dim.input].nbDims, ", expected ", spec.shape);
     }
-    out.d[d] = dim.input < 0
-                   ? builder.constant(static_cast<DimInteger>(dim.constant))
-                   : in[dim.input].d[dim.dim];
+    out.d[d] = dim.input < 0 ? builder.constant(static_cast<DimInteger>(dim.constant))
+                             : in[dim.input].d[dim.dim];
   }
   return Status::success();
 }

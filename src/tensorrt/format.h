@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What V3 and V2 share: format negotiation, output types, output shapes, and planning at profile bounds.
+// What V3 and V2 share: format negotiation, output types, output shapes, and planning at profile
+// bounds.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@
 
 namespace dovetail::tensorrt {
 
-// Wrong numbers of inputs or outputs. Pass the operator's own output count where there is none to check.
+// Wrong numbers of inputs or outputs. Pass the operator's own output count where there is none to
+// check.
 Status check_counts(const Operator& op, std::int32_t inputs, std::int32_t outputs);
 
 // Whether the kernels take the type and format at the end of `tensors` behind those before it.
@@ -21,8 +23,9 @@ bool supports_format(const Operator& op, std::span<const nvinfer1::PluginTensorD
 Status output_shape(const Operator& op, std::size_t output, const nvinfer1::DimsExprs* in,
                     nvinfer1::IExprBuilder& builder, nvinfer1::DimsExprs& out);
 
-// The call with the largest shapes of a profile, on the device that would ask for most workspace: an engine
-// may be built where no GPU is, and moved.
-Result<std::shared_ptr<const Call>> plan_at_bounds(const Operator& op, std::vector<TensorDesc> largest);
+// The call with the largest shapes of a profile, on the device that would ask for most workspace:
+// an engine may be built where no GPU is, and moved.
+Result<std::shared_ptr<const Call>> plan_at_bounds(const Operator& op,
+                                                   std::vector<TensorDesc> largest);
 
 }  // namespace dovetail::tensorrt

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The entry points of libdovetail_tensorrt.so. Two kinds of host load it:
-//   - hosts that call the registry's loadLibrary (trtexec --dynamicPlugins, Python): TensorRT calls
-//     getCreators() and registers what it returns;
-//   - hosts that only dlopen it: the library registers itself when it is loaded, if the process has a
-//     registry in its global symbols. Should getCreators() be called afterwards, that registration is taken
-//     back first, so that nothing is registered twice.
+// The entry points of libdovetail_tensorrt.so. Two kinds of host load it. Those that call the
+// registry's loadLibrary (trtexec --dynamicPlugins, Python): TensorRT calls getCreators() and
+// registers what it returns. Those that only dlopen it: the library registers itself when it is
+// loaded, if the process has a registry in its global symbols. Should getCreators() be called
+// afterwards, that registration is taken back first, so that nothing is registered twice.
 #include <dlfcn.h>
 
 #include <memory>
@@ -62,7 +61,8 @@ const SelfRegistration self_registration;
 using dovetail::Status;
 namespace trt = dovetail::tensorrt;
 
-DOVETAIL_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+// `finder` is an nvinfer1::ILoggerFinder*.
+DOVETAIL_EXPORT void setLoggerFinder(void* finder) {
   trt::set_logger_finder(finder);
 }
 
@@ -80,21 +80,24 @@ DOVETAIL_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(std::int32
 }
 
 // Why the last plugin call on this thread failed; "" when none did.
-DOVETAIL_EXPORT const char* dovetailLastError() { return trt::last_error(); }
+DOVETAIL_EXPORT const char* dovetailLastError() {
+  return trt::last_error();
+}
 
-// Registers the creators under a namespace of the caller's and sends messages to its logger. For hosts that
-// link the library. `logger` is an nvinfer1::ILogger*; both may be null. False when there is no registry in
-// the process or it refuses.
+// Registers the creators under a namespace of the caller's and sends messages to its logger. For
+// hosts that link the library. `logger` is an nvinfer1::ILogger*; both may be null. False when
+// there is no registry in the process or it refuses.
 DOVETAIL_EXPORT bool initDovetailPlugins(void* logger, const char* plugin_namespace) {
   return trt::guarded("initDovetailPlugins", [&]() -> Status {
     if (logger != nullptr) {
-      trt::set_logger(static_cast<nvinfer1::ILogger*>(logger));
+      trt::set_logger(logger);
     }
     const std::string name = plugin_namespace == nullptr ? "" : plugin_namespace;
     const std::optional<trt::Registry> registry = trt::Registry::find();
     if (!registry.has_value()) {
       return {dovetail::StatusCode::kNotFound,
-              "dovetail: no TensorRT plugin registry in this process, expected libnvinfer to be loaded"};
+              "dovetail: no TensorRT plugin registry in this process, expected libnvinfer to be "
+              "loaded"};
     }
     if (registry->has(dovetail::all_schemas()[0]->name, name)) {
       return Status::success();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The entry points of libdovetail_tensorrt_v2.so. TensorRT's loadLibrary calls getPluginCreators(); hosts that
-// only dlopen the library find it registered. The registry's table begins alike in 8.6 and 10: register, list, get.
+// The entry points of libdovetail_tensorrt_v2.so. TensorRT's loadLibrary calls getPluginCreators();
+// hosts that only dlopen the library find it registered. The registry's table begins alike in 8.6
+// and 10: register, list, get.
 #include <dlfcn.h>
 
 #include <memory>
@@ -17,7 +18,8 @@ namespace {
 class RegistryV2 {
  public:
   virtual bool registerCreator(nvinfer1::IPluginCreator& creator, const char* name) noexcept = 0;
-  virtual nvinfer1::IPluginCreator* const* getPluginCreatorList(std::int32_t* count) const noexcept = 0;
+  virtual nvinfer1::IPluginCreator* const* getPluginCreatorList(
+      std::int32_t* count) const noexcept = 0;
   virtual nvinfer1::IPluginCreator* getPluginCreator(const char* name, const char* version,
                                                      const char* plugin_namespace) noexcept = 0;
 };
@@ -74,7 +76,8 @@ const SelfRegistration self_registration;
 
 namespace trt = dovetail::tensorrt;
 
-DOVETAIL_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+// `finder` is an nvinfer1::ILoggerFinder*.
+DOVETAIL_EXPORT void setLoggerFinder(void* finder) {
   trt::set_logger_finder(finder);
 }
 
@@ -83,4 +86,6 @@ DOVETAIL_EXPORT nvinfer1::IPluginCreator* const* getPluginCreators(std::int32_t&
   return trt::creators().pointers.data();
 }
 
-DOVETAIL_EXPORT const char* dovetailLastError() { return trt::last_error(); }
+DOVETAIL_EXPORT const char* dovetailLastError() {
+  return trt::last_error();
+}

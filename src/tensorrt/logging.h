@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where failures go: the engine's logger. It comes from the finder that the host passed to setLoggerFinder,
-// from initDovetailPlugins, or from the engine library's getLogger() when that symbol is in the process.
-// guarded() wraps every engine callback: no exception leaves it and no reason is lost.
+// Where failures go: the engine's logger. It comes from initDovetailPlugins, from the finder that
+// the host passed to setLoggerFinder, or from the engine library's getLogger() when that symbol is
+// in the process. guarded() wraps every engine callback: no exception leaves it and no reason is
+// lost.
 #pragma once
 
 #include <exception>
 #include <string>
 
 #include "dovetail/status.h"
-#include "tensorrt/interface.h"
 
 namespace dovetail::tensorrt {
 
-void set_logger(nvinfer1::ILogger* logger);
-void set_logger_finder(nvinfer1::ILoggerFinder* finder);
+// An nvinfer1::ILogger* and an nvinfer1::ILoggerFinder* of whichever TensorRT the host is
+// (abi/logger_interface.h).
+void set_logger(void* logger);
+void set_logger_finder(void* finder);
 void log_error(const std::string& message) noexcept;
 // The last message of log_error on this thread, for hosts whose engine has no logger; "" when none.
 const char* last_error() noexcept;

@@ -50,7 +50,8 @@ class AttentionCall final : public Call {
                                ? nullptr
                                : input<std::int32_t>(inputs, map_[In::kKvStartIndex]),
          .attention_mask = tree ? input<std::int32_t>(inputs, map_[In::kAttentionMask]) : nullptr,
-         .attention_pos_id = tree ? input<std::int32_t>(inputs, map_[In::kAttentionPosId]) : nullptr,
+         .attention_pos_id =
+             tree ? input<std::int32_t>(inputs, map_[In::kAttentionPosId]) : nullptr,
          .kv_scales = input<float>(inputs, map_[In::kKvScales]),
          .q_norm_weight = input<void>(inputs, map_[In::kQNormWeight]),
          .k_norm_weight = input<void>(inputs, map_[In::kKNormWeight]),
@@ -76,7 +77,8 @@ class AttentionOperator final : public Operator {
   std::vector<Attribute> attributes() const override { return list_attributes(attributes_); }
   int input_count() const override { return map_.count; }
   const TensorSpec& input_spec(int position) const override {
-    return attention_schema().inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
+    return attention_schema()
+        .inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
   }
   std::vector<OutputRule> output_rules(int) const override {
     return dovetail::output_rules(attributes_);
@@ -163,7 +165,8 @@ class Int4GemmOperator final : public Operator {
   std::vector<Attribute> attributes() const override { return list_attributes(attributes_); }
   int input_count() const override { return map_.count; }
   const TensorSpec& input_spec(int position) const override {
-    return int4_gemm_schema().inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
+    return int4_gemm_schema()
+        .inputs[static_cast<std::size_t>(order_[static_cast<std::size_t>(position)])];
   }
   std::vector<OutputRule> output_rules(int activation_rank) const override {
     return dovetail::output_rules(attributes_, activation_rank);

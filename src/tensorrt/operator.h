@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One operator, bound to checked attributes, as both plugin interfaces (V3 and V2) see it. Everything here
-// forwards to src/ops and to the CUDA plans; the adapters above hold no rule of an operator.
+// One operator, bound to checked attributes, as both plugin interfaces (V3 and V2) see it.
+// Everything here forwards to src/ops and to the CUDA plans; the adapters above hold no rule of an
+// operator.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,8 @@ class Operator {
   virtual const TensorSpec& input_spec(int position) const = 0;
   virtual std::vector<OutputRule> output_rules(int activation_rank) const = 0;
   // Types that the CUDA kernels have, given the types of the inputs and outputs before `position`.
-  virtual bool supports_type(int position, std::span<const DataType> before, DataType type) const = 0;
+  virtual bool supports_type(int position, std::span<const DataType> before,
+                             DataType type) const = 0;
   // For profile bounds: settles the dimensions that other inputs determine.
   virtual void settle_bounds(std::span<TensorDesc> inputs) const = 0;
   virtual Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,

@@ -24,9 +24,15 @@ PluginV2::PluginV2(std::shared_ptr<const Operator> op, std::string plugin_namesp
       namespace_(std::move(plugin_namespace)),
       state_(encode_state(op_->schema(), op_->attributes())) {}
 
-const char* PluginV2::getPluginType() const noexcept { return op_->schema().name; }
-const char* PluginV2::getPluginVersion() const noexcept { return op_->schema().version; }
-const char* PluginV2::getPluginNamespace() const noexcept { return namespace_.c_str(); }
+const char* PluginV2::getPluginType() const noexcept {
+  return op_->schema().name;
+}
+const char* PluginV2::getPluginVersion() const noexcept {
+  return op_->schema().version;
+}
+const char* PluginV2::getPluginNamespace() const noexcept {
+  return namespace_.c_str();
+}
 
 void PluginV2::setPluginNamespace(const char* name) noexcept {
   guarded("setPluginNamespace", [&] {
@@ -64,7 +70,8 @@ nvinfer1::DataType PluginV2::getOutputDataType(std::int32_t output,
   return type;
 }
 
-nvinfer1::DimsExprs PluginV2::getOutputDimensions(std::int32_t output, const nvinfer1::DimsExprs* in,
+nvinfer1::DimsExprs PluginV2::getOutputDimensions(std::int32_t output,
+                                                  const nvinfer1::DimsExprs* in,
                                                   std::int32_t inputs,
                                                   nvinfer1::IExprBuilder& builder) noexcept {
   nvinfer1::DimsExprs shape{};
@@ -142,7 +149,7 @@ Result<std::shared_ptr<const Call>> PluginV2::call_for(const nvinfer1::PluginTen
 std::int32_t PluginV2::enqueue(const nvinfer1::PluginTensorDesc* in,
                                const nvinfer1::PluginTensorDesc*, const void* const* inputs,
                                void* const* outputs, void* workspace,
-                               nvinfer1::cudaStream_t stream) noexcept {
+                               cudaStream_t stream) noexcept {
   const bool ok = guarded("enqueue", [&]() -> Status {
     const Result<std::shared_ptr<const Call>> call = call_for(in);
     return call.ok() ? (*call)->run(inputs, outputs, workspace, stream) : call.status();
@@ -150,8 +157,7 @@ std::int32_t PluginV2::enqueue(const nvinfer1::PluginTensorDesc* in,
   return ok ? 0 : 1;
 }
 
-CreatorV2::CreatorV2(const OpSchema& schema)
-    : schema_(schema), fields_(schema) {}
+CreatorV2::CreatorV2(const OpSchema& schema) : schema_(schema), fields_(schema) {}
 
 const nvinfer1::PluginFieldCollection* CreatorV2::getFieldNames() noexcept {
   return fields_.collection();

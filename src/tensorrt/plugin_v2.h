@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operator of src/ops as a TensorRT IPluginV2DynamicExt, the interface that the guide names, for
-// engines and stacks of TensorRT 8.6 to 10. V2 has no shape-change callback, so that enqueue keeps the plan of
-// the last shapes; V2 cannot declare the KV aliasing, so that the call copies the past when an engine hands
-// over two different buffers.
+// Every operator of src/ops as a TensorRT IPluginV2DynamicExt, the interface that the guide names,
+// for engines and stacks of TensorRT 8.6 to 10. V2 has no shape-change callback, so that enqueue
+// keeps the plan of the last shapes; V2 cannot declare the KV aliasing, so that the call copies the
+// past when an engine hands over two different buffers.
 #pragma once
 
 #include <memory>
@@ -45,7 +45,7 @@ class PluginV2 final : public nvinfer1::IPluginV2DynamicExt {
                                std::int32_t outputs) const noexcept override;
   std::int32_t enqueue(const nvinfer1::PluginTensorDesc* in, const nvinfer1::PluginTensorDesc* out,
                        const void* const* inputs, void* const* outputs, void* workspace,
-                       nvinfer1::cudaStream_t stream) noexcept override;
+                       cudaStream_t stream) noexcept override;
 
  private:
   Result<std::shared_ptr<const Call>> call_for(const nvinfer1::PluginTensorDesc* in);
@@ -67,8 +67,8 @@ class CreatorV2 final : public nvinfer1::IPluginCreator {
   const char* getPluginNamespace() const noexcept override { return namespace_.c_str(); }
   void setPluginNamespace(const char* name) noexcept override { namespace_ = name ? name : ""; }
   const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override;
-  nvinfer1::IPluginV2* createPlugin(const char* name,
-                                    const nvinfer1::PluginFieldCollection* fields) noexcept override;
+  nvinfer1::IPluginV2* createPlugin(
+      const char* name, const nvinfer1::PluginFieldCollection* fields) noexcept override;
   nvinfer1::IPluginV2* deserializePlugin(const char* name, const void* data,
                                          std::size_t bytes) noexcept override;
 

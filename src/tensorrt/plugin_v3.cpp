@@ -13,7 +13,9 @@ namespace {
 constexpr std::int32_t kSuccess = 0;
 constexpr std::int32_t kFailure = 1;
 
-std::int32_t result(bool ok) { return ok ? kSuccess : kFailure; }
+std::int32_t result(bool ok) {
+  return ok ? kSuccess : kFailure;
+}
 
 }  // namespace
 
@@ -25,8 +27,10 @@ PluginV3::PluginV3(std::shared_ptr<const Operator> op, std::string plugin_namesp
 nvinfer1::IPluginCapability* PluginV3::getCapabilityInterface(
     nvinfer1::PluginCapabilityType type) noexcept {
   switch (type) {
-    case nvinfer1::PluginCapabilityType::kCORE: return static_cast<nvinfer1::IPluginV3OneCore*>(this);
-    case nvinfer1::PluginCapabilityType::kBUILD: return static_cast<BuildCapability*>(this);
+    case nvinfer1::PluginCapabilityType::kCORE:
+      return static_cast<nvinfer1::IPluginV3OneCore*>(this);
+    case nvinfer1::PluginCapabilityType::kBUILD:
+      return static_cast<BuildCapability*>(this);
     case nvinfer1::PluginCapabilityType::kRUNTIME:
       return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
   }
@@ -43,9 +47,15 @@ nvinfer1::IPluginV3* PluginV3::clone() noexcept {
   return copy;
 }
 
-const char* PluginV3::getPluginName() const noexcept { return op_->schema().name; }
-const char* PluginV3::getPluginVersion() const noexcept { return op_->schema().version; }
-const char* PluginV3::getPluginNamespace() const noexcept { return namespace_.c_str(); }
+const char* PluginV3::getPluginName() const noexcept {
+  return op_->schema().name;
+}
+const char* PluginV3::getPluginVersion() const noexcept {
+  return op_->schema().version;
+}
+const char* PluginV3::getPluginNamespace() const noexcept {
+  return namespace_.c_str();
+}
 
 Result<std::shared_ptr<const Call>> PluginV3::plan_at_bounds(
     const nvinfer1::DynamicPluginTensorDesc* in, std::int32_t inputs) const {
@@ -86,7 +96,8 @@ std::int32_t PluginV3::getOutputShapes(const nvinfer1::DimsExprs* in, std::int32
   return result(guarded("getOutputShapes", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     for (std::int32_t i = 0; i < outputs; ++i) {
-      DOVETAIL_RETURN_IF_ERROR(output_shape(*op_, static_cast<std::size_t>(i), in, builder, out[i]));
+      DOVETAIL_RETURN_IF_ERROR(
+          output_shape(*op_, static_cast<std::size_t>(i), in, builder, out[i]));
     }
     return Status::success();
   }));
@@ -161,7 +172,7 @@ std::int32_t PluginV3::onShapeChange(const nvinfer1::PluginTensorDesc* in, std::
 
 std::int32_t PluginV3::enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::PluginTensorDesc*,
                                const void* const* inputs, void* const* outputs, void* workspace,
-                               nvinfer1::cudaStream_t stream) noexcept {
+                               cudaStream_t stream) noexcept {
   return result(guarded("enqueue", [&]() -> Status {
     if (call_ == nullptr) {
       return internal_error(op_->schema().prefix, ": enqueue before onShapeChange");

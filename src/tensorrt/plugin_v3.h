@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operator of src/ops as a TensorRT IPluginV3: core, build (with the KV cache output aliased to its
-// input) and runtime capability in one object. Creating, configuring, cloning and serialising call no CUDA
-// function; clones and attached contexts share the immutable operator, and each keeps its own planned call.
+// Every operator of src/ops as a TensorRT IPluginV3: core, build (with the KV cache output aliased
+// to its input) and runtime capability in one object. Creating, configuring, cloning and
+// serialising call no CUDA function; clones and attached contexts share the immutable operator, and
+// each keeps its own planned call.
 #pragma once
 
 #include <memory>
@@ -58,7 +59,7 @@ class PluginV3 final : public nvinfer1::IPluginV3,
                              std::int32_t outputs) noexcept override;
   std::int32_t enqueue(const nvinfer1::PluginTensorDesc* in, const nvinfer1::PluginTensorDesc* out,
                        const void* const* inputs, void* const* outputs, void* workspace,
-                       nvinfer1::cudaStream_t stream) noexcept override;
+                       cudaStream_t stream) noexcept override;
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext* context) noexcept override;
   const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
 

@@ -10,8 +10,8 @@ namespace {
 
 template <class Visit>
 auto with_registry(void* registry, int major, Visit visit) {
-  return major >= 11 ? visit(*static_cast<nvinfer1::RegistryV11*>(registry))
-                     : visit(*static_cast<nvinfer1::RegistryV10*>(registry));
+  return major >= 11 ? visit(*static_cast<abi::RegistryV11*>(registry))
+                     : visit(*static_cast<abi::RegistryV10*>(registry));
 }
 
 }  // namespace
@@ -36,7 +36,8 @@ bool Registry::has(const char* plugin_name, const std::string& plugin_namespace)
   return with_registry(registry_, major_, [&](auto& registry) {
     std::int32_t count = 0;
     nvinfer1::IPluginCreatorInterface* const* all = registry.getAllCreators(&count);
-    for (std::int32_t i = 0; i < count; ++i) {  // getCreator() would log an error when there is none
+    for (std::int32_t i = 0; i < count;
+         ++i) {  // getCreator() would log an error when there is none
       const std::string kind = all[i]->getInterfaceInfo().kind;
       if (kind != "PLUGIN CREATOR_V3ONE") {
         continue;

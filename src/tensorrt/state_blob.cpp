@@ -27,7 +27,8 @@ std::string value_text(const AttributeValue& value) {
     return concat("int ", *integer);
   }
   if (const auto* real = std::get_if<double>(&value)) {
-    return concat("float ", std::bit_cast<std::uint32_t>(static_cast<float>(*real)));  // exact, no locale
+    return concat("float ",
+                  std::bit_cast<std::uint32_t>(static_cast<float>(*real)));  // exact, no locale
   }
   return "string " + std::get<std::string>(value);
 }
@@ -60,14 +61,16 @@ Result<std::vector<Attribute>> decode_state(const OpSchema& schema, std::string_
   std::from_chars(version_text.data(), version_text.data() + version_text.size(), version);
   if (version < 1 || version > kStateVersion) {
     return data_loss(schema.prefix, ": serialised state has version ", std::string(version_text),
-                     ", expected at most ", kStateVersion, "; rebuild the engine or update the library");
+                     ", expected at most ", kStateVersion,
+                     "; rebuild the engine or update the library");
   }
   if (header != schema.name) {
     return data_loss(schema.prefix, ": serialised state is of ", std::string(header), ", expected ",
                      schema.name);
   }
   const std::size_t end = blob.rfind("end ");
-  if (end == std::string_view::npos || blob.substr(end) != "end " + hash_text(blob.substr(0, end)) + "\n") {
+  if (end == std::string_view::npos ||
+      blob.substr(end) != "end " + hash_text(blob.substr(0, end)) + "\n") {
     return data_loss(schema.prefix, ": serialised state of ", blob.size(),
                      " bytes is truncated or altered: its checksum does not match");
   }

@@ -11,8 +11,7 @@ Result<TensorDesc> describe(const OpSchema& schema, std::int32_t index, nvinfer1
   const std::optional<DataType> ours = data_type(type);
   if (!ours.has_value()) {
     return unsupported(schema.prefix, ": input ", index, " has TensorRT data type ",
-                       static_cast<std::int32_t>(type), ", expected ",
-                       type_list(~0u));
+                       static_cast<std::int32_t>(type), ", expected ", type_list(~0u));
   }
   if (dims.nbDims < 0 || dims.nbDims > Shape::kMaxRank) {
     return invalid_argument(schema.prefix, ": input ", index, " has rank ", dims.nbDims,
@@ -40,14 +39,22 @@ Result<std::vector<TensorDesc>> describe_all(const OpSchema& schema, const Desc*
 
 std::optional<DataType> data_type(nvinfer1::DataType type) {
   switch (type) {
-    case nvinfer1::DataType::kFLOAT: return DataType::kFloat32;
-    case nvinfer1::DataType::kHALF: return DataType::kFloat16;
-    case nvinfer1::DataType::kBF16: return DataType::kBFloat16;
-    case nvinfer1::DataType::kFP8: return DataType::kFloat8E4M3;
-    case nvinfer1::DataType::kINT8: return DataType::kInt8;
-    case nvinfer1::DataType::kINT32: return DataType::kInt32;
-    case nvinfer1::DataType::kINT64: return DataType::kInt64;
-    default: return std::nullopt;
+    case nvinfer1::DataType::kFLOAT:
+      return DataType::kFloat32;
+    case nvinfer1::DataType::kHALF:
+      return DataType::kFloat16;
+    case nvinfer1::DataType::kBF16:
+      return DataType::kBFloat16;
+    case nvinfer1::DataType::kFP8:
+      return DataType::kFloat8E4M3;
+    case nvinfer1::DataType::kINT8:
+      return DataType::kInt8;
+    case nvinfer1::DataType::kINT32:
+      return DataType::kInt32;
+    case nvinfer1::DataType::kINT64:
+      return DataType::kInt64;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -56,7 +63,8 @@ Result<std::vector<TensorDesc>> largest_shapes(const OpSchema& schema,
                                                std::int32_t inputs) {
   using Desc = nvinfer1::DynamicPluginTensorDesc;
   return describe_all(
-      schema, in, inputs, [](const Desc& d) { return d.desc.type; }, [](const Desc& d) { return d.max; });
+      schema, in, inputs, [](const Desc& d) { return d.desc.type; },
+      [](const Desc& d) { return d.max; });
 }
 
 Result<std::vector<TensorDesc>> actual_shapes(const OpSchema& schema,
@@ -64,9 +72,12 @@ Result<std::vector<TensorDesc>> actual_shapes(const OpSchema& schema,
                                               std::int32_t inputs) {
   using Desc = nvinfer1::PluginTensorDesc;
   return describe_all(
-      schema, in, inputs, [](const Desc& d) { return d.type; }, [](const Desc& d) { return d.dims; });
+      schema, in, inputs, [](const Desc& d) { return d.type; },
+      [](const Desc& d) { return d.dims; });
 }
 
-Result<CudaDevice> current_device() { return cuda_device(kCurrentCudaDevice); }
+Result<CudaDevice> current_device() {
+  return cuda_device(kCurrentCudaDevice);
+}
 
 }  // namespace dovetail::tensorrt

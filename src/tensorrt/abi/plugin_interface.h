@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our own declaration of TensorRT's published plugin interface: what an adapter needs and no more, so that
-// the plugin library builds with no SDK. The order of virtual functions, the data layouts and the enum values
-// are TensorRT's binary interface (10.3 to 11.x); bodies, names of parameters and comments are ours. With
-// -DTensorRT_ROOT= the vendor's headers replace this file, and a test compares both.
+// Our own declaration of TensorRT's published plugin interface: what an adapter needs and no more,
+// so that the plugin library builds with no SDK. The order of virtual functions, the data layouts
+// and the enum values are TensorRT's binary interface (10.3 to 11.x); bodies, names of parameters
+// and comments are ours. With -DTensorRT_ROOT= the vendor's headers replace this file, and a test
+// compares both.
 //
-// DOVETAIL_TENSORRT_ABI 8 declares what differed in TensorRT 8.6: 32-bit dimensions, and loggers and V2
-// creators without version information (plugin_interface_v2.h).
+// DOVETAIL_TENSORRT_ABI 8 declares what differed in TensorRT 8.6: 32-bit dimensions, and V2
+// creators without version information (plugin_interface_v2.h). Loggers are in logger_interface.h.
 //
 // Conventions of the interface: every callback is noexcept; int32_t results are 0 on success.
 #pragma once
@@ -18,10 +19,10 @@
 #endif
 
 struct CUstream_st;
+using cudaStream_t = CUstream_st*;  // as CUDA's own header says
 
 namespace nvinfer1 {
 
-using cudaStream_t = CUstream_st*;
 using AsciiChar = char;
 #if DOVETAIL_TENSORRT_ABI == 8
 using DimValue = std::int32_t;
@@ -30,18 +31,43 @@ using DimValue = std::int64_t;
 #endif
 
 enum class DataType : std::int32_t {
-  kFLOAT = 0, kHALF = 1, kINT8 = 2, kINT32 = 3, kBOOL = 4, kUINT8 = 5, kFP8 = 6, kBF16 = 7, kINT64 = 8,
+  kFLOAT = 0,
+  kHALF = 1,
+  kINT8 = 2,
+  kINT32 = 3,
+  kBOOL = 4,
+  kUINT8 = 5,
+  kFP8 = 6,
+  kBF16 = 7,
+  kINT64 = 8,
 };
 enum class TensorFormat : std::int32_t { kLINEAR = 0 };
 enum class PluginFieldType : std::int32_t {
-  kFLOAT16 = 0, kFLOAT32 = 1, kFLOAT64 = 2, kINT8 = 3, kINT16 = 4, kINT32 = 5, kCHAR = 6, kDIMS = 7,
-  kUNKNOWN = 8, kBF16 = 9, kINT64 = 10,
+  kFLOAT16 = 0,
+  kFLOAT32 = 1,
+  kFLOAT64 = 2,
+  kINT8 = 3,
+  kINT16 = 4,
+  kINT32 = 5,
+  kCHAR = 6,
+  kDIMS = 7,
+  kUNKNOWN = 8,
+  kBF16 = 9,
+  kINT64 = 10,
 };
 enum class PluginCapabilityType : std::int32_t { kCORE = 0, kBUILD = 1, kRUNTIME = 2 };
 enum class TensorRTPhase : std::int32_t { kBUILD = 0, kRUNTIME = 1 };
 enum class APILanguage : std::int32_t { kCPP = 0, kPYTHON = 1 };
 enum class DimensionOperation : std::int32_t {
-  kSUM = 0, kPROD = 1, kMAX = 2, kMIN = 3, kSUB = 4, kEQUAL = 5, kLESS = 6, kFLOOR_DIV = 7, kCEIL_DIV = 8,
+  kSUM = 0,
+  kPROD = 1,
+  kMAX = 2,
+  kMIN = 3,
+  kSUB = 4,
+  kEQUAL = 5,
+  kLESS = 6,
+  kFLOOR_DIV = 7,
+  kCEIL_DIV = 8,
 };
 
 struct Dims {
@@ -76,7 +102,8 @@ struct InterfaceInfo {
   std::int32_t minor;
 };
 
-// Shape expressions: an object in front, whose first member behind the vtable is the engine's object.
+// Shape expressions: an object in front, whose first member behind the vtable is the engine's
+// object.
 class IDimensionExpr;
 namespace apiv {
 class VRoot {
@@ -137,30 +164,6 @@ class IVersionedInterface {
   virtual ~IVersionedInterface() noexcept = default;
 };
 
-enum class LogSeverity : std::int32_t {
-  kINTERNAL_ERROR = 0, kERROR = 1, kWARNING = 2, kINFO = 3, kVERBOSE = 4,
-};
-#if DOVETAIL_TENSORRT_ABI == 8
-class ILogger {
- public:
-  using Severity = LogSeverity;
-  virtual void log(Severity severity, AsciiChar const* message) noexcept = 0;
-  virtual ~ILogger() = default;
-};
-#else
-class ILogger : public IVersionedInterface {
- public:
-  using Severity = LogSeverity;
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }
-  virtual void log(Severity severity, AsciiChar const* message) noexcept = 0;
-};
-#endif
-class ILoggerFinder : public IVersionedInterface {
- public:
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILoggerFinder", 1, 0}; }
-  virtual ILogger* findLogger() = 0;
-};
-
 class IPluginCapability : public IVersionedInterface {};
 class IPluginResourceContext;
 
@@ -193,10 +196,12 @@ class IPluginV3OneBuild : public IPluginCapability {
                                        DimsExprs* outputs, std::int32_t nbOutputs,
                                        IExprBuilder& builder) noexcept = 0;
   virtual bool supportsFormatCombination(std::int32_t pos, DynamicPluginTensorDesc const* inOut,
-                                         std::int32_t nbInputs, std::int32_t nbOutputs) noexcept = 0;
+                                         std::int32_t nbInputs,
+                                         std::int32_t nbOutputs) noexcept = 0;
   virtual std::int32_t getNbOutputs() const noexcept = 0;
   virtual std::size_t getWorkspaceSize(DynamicPluginTensorDesc const*, std::int32_t,
-                                       DynamicPluginTensorDesc const*, std::int32_t) const noexcept {
+                                       DynamicPluginTensorDesc const*,
+                                       std::int32_t) const noexcept {
     return 0;
   }
   virtual std::int32_t getValidTactics(std::int32_t*, std::int32_t) noexcept { return 0; }
@@ -215,12 +220,16 @@ class IPluginV3OneBuildV2 : public IPluginV3OneBuild {
 
 class IPluginV3OneRuntime : public IPluginCapability {
  public:
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"PLUGIN_V3ONE_RUNTIME", 1, 0}; }
+  InterfaceInfo getInterfaceInfo() const noexcept override {
+    return {"PLUGIN_V3ONE_RUNTIME", 1, 0};
+  }
   virtual std::int32_t setTactic(std::int32_t) noexcept { return 0; }
   virtual std::int32_t onShapeChange(PluginTensorDesc const* in, std::int32_t nbInputs,
-                                     PluginTensorDesc const* out, std::int32_t nbOutputs) noexcept = 0;
-  virtual std::int32_t enqueue(PluginTensorDesc const* inputDesc, PluginTensorDesc const* outputDesc,
-                               void const* const* inputs, void* const* outputs, void* workspace,
+                                     PluginTensorDesc const* out,
+                                     std::int32_t nbOutputs) noexcept = 0;
+  virtual std::int32_t enqueue(PluginTensorDesc const* inputDesc,
+                               PluginTensorDesc const* outputDesc, void const* const* inputs,
+                               void* const* outputs, void* workspace,
                                cudaStream_t stream) noexcept = 0;
   virtual IPluginV3* attachToContext(IPluginResourceContext* context) noexcept = 0;
   virtual PluginFieldCollection const* getFieldsToSerialize() noexcept = 0;
@@ -230,7 +239,9 @@ class IPluginCreatorInterface : public IVersionedInterface {};
 
 class IPluginCreatorV3One : public IPluginCreatorInterface {
  public:
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"PLUGIN CREATOR_V3ONE", 1, 0}; }
+  InterfaceInfo getInterfaceInfo() const noexcept override {
+    return {"PLUGIN CREATOR_V3ONE", 1, 0};
+  }
   virtual IPluginV3* createPlugin(AsciiChar const* name, PluginFieldCollection const* fields,
                                   TensorRTPhase phase) noexcept = 0;
   virtual PluginFieldCollection const* getFieldNames() noexcept = 0;
