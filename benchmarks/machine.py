@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine: who it is, its roofs as dovetail-bench measures them, and rows printed as shares of
+them."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+BUILD = pathlib.Path(os.environ.get("DOVETAIL_BUILD_DIR", REPOSITORY / "build" / "cpu"))
+
+
+def roofs(threads: int) -> dict:
+    """tier, read_gb_per_s, fma_gflop_per_s, int8_gop_per_s with this many threads."""
+    program = BUILD / "benchmarks" / "dovetail-bench"
+    if not program.exists():
+        raise SystemExit(
+            f"{program} is missing: build the target dovetail-bench, or set DOVETAIL_BUILD_DIR"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder) / "roofs.json"
+        subprocess.run(
+            [
+                program,
+                "--op",
+                "int4",
+                "--shape",
+                "1x512x512",
+                "--seconds",
+                "0.02",
+                "--threads",
+                str(threads),
+                "--json",
+                report,
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        result = json.loads(report.read_text())
+    return {"tier": result["tier"]} | result["roofs"]
+
+
+def _cpu() -> dict[str, str]:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    return {
+        "model": fields.get("model name", platform.machine()),
+        "mhz": fields.get("cpu MHz", "unknown"),
+        "cache": fields.get("cache size", "unknown"),
+    }
+
+
+def head(repository: pathlib.Path) -> dict:
+    git = subprocess.run(
+        ["git", "-C", repository, "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    cpu = _cpu()
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": cpu["model"],
+        "logical_cpus": os.cpu_count(),
+        "mhz_now": cpu["mhz"],
+        "kernel": platform.release(),
+        "commit": git.stdout.strip() or "unknown",
+        "onnxruntime": importlib.metadata.version("onnxruntime"),
+        "python": platform.python_version(),
+    }
+
+
+def line(row: dict) -> str:
+    ours = row["median_us"][row["ours"]]
+    peers = "  ".join(
+        f"{peer} {row['median_us'][peer]:.0f} us, x{row['ratio'][peer]:.2f}"
+        for peer in row["peers"]
+    )
+    return (
+        f"{row['op']:10} {row['threads']} thr  {row['shape']:28} {ours:10.1f} us "
+        f"(min {row['min_us'][row['ours']]:.1f}, {row['bytes'] / ours / 1e3:.1f} GB/s, "
+        f"{row['flops'] / ours / 1e3:.0f} GOP/s)  {peers}"
+    )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def _times(row: dict, side: str) -> str:
+    return f"{row['median_us'][side] / 1e3:.3g} ({row['min_us'][side] / 1e3:.3g})"
+
+
+def _table(part: dict) -> list[str]:
+    best = {
+        key: max(roof[key] for roof in part["roofs"]) for key in part["roofs"][0] if key != "tier"
+    }
+    spread = [roof["read_gb_per_s"] for roof in part["roofs"]]
+    text = [
+        f"## {_threads(part['threads'])}, tier {part['roofs'][0]['tier']}",
+        "",
+        f"Roofs of this run: DRAM read {min(spread):.1f} to {max(spread):.1f} GB/s, fp32 "
+        f"{best['fma_gflop_per_s']:.0f} GFLOP/s, "
+        f"int8 {best['int8_gop_per_s']:.0f} GOP/s. Shares are of the best.",
+        "",
+        "| op | shape | ours, ms (min) | GB/s (of read) | GOP/s (of peak) | peer, ms (min) "
+        "| ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in part["rows"]:
+        us = row["median_us"][row["ours"]]
+        read, rate = row["bytes"] / us / 1e3, row["flops"] / us / 1e3
+        peak = best["fma_gflop_per_s" if row["bound"] == "fma" else "int8_gop_per_s"]
+        fastest = min(row["peers"], key=lambda peer: row["median_us"][peer])
+        note = f" ({fastest.rsplit(' ', 1)[-1]})" if len(row["peers"]) > 1 else ""
+        speed = row.get("tokens_per_second")
+        tokens = f", {speed[row['ours']]:.1f} tok/s" if speed else ""
+        peer_tokens = f", {speed[fastest]:.1f} tok/s" if speed else ""
+        text.append(
+            f"| {row['op']} | {row['shape']} | {_times(row, row['ours'])}{tokens} "
+            f"| {read:.1f} ({read / best['read_gb_per_s']:.0%}) | {rate:.0f} ({rate / peak:.0%}) "
+            f"| {_times(row, fastest)}{note}{peer_tokens} "
+            f"| {row['ratio'][fastest]:.2f} |"
+        )
+    return text
+
+
+def markdown(report: dict) -> str:
+    h = report["head"]
+    text = [
+        "# Dovetail beside ONNX Runtime on the CPU",
+        "",
+        f"{h['cpu']}, {h['logical_cpus']} logical CPUs at {h['mhz_now']} MHz now, kernel "
+        f"{h['kernel']}; {h['date']}, commit {h['commit']}, ONNX Runtime {h['onnxruntime']}, "
+        f"Python {h['python']}. Times are medians per layer (per call for `model`), ratio = peer / "
+        "ours in neighbouring runs.",
+        "",
+    ]
+    worst = min(
+        (min(row["ratio"].values()), row["shape"], part["threads"])
+        for part in report["parts"]
+        for row in part["rows"]
+    )
+    text += [
+        f"Worst row: ratio {worst[0]:.2f} at {worst[1]}, {_threads(worst[2])}.",
+        "",
+    ]
+    for part in report["parts"]:
+        text += [*_table(part), ""]
+    return "\n".join(text)
