@@ -72,8 +72,8 @@ struct Pass {
     auto* base = static_cast<std::byte*>(buffers.workspace) + schedule().row_scales_offset;
     return reinterpret_cast<float*>(base) + group_index(tile, k);
   }
-  std::int32_t* row_sums(std::int64_t tile, std::int64_t k) const {
-    auto* base = static_cast<std::byte*>(buffers.workspace) + schedule().row_sums_offset;
+  std::int32_t* row_starts(std::int64_t tile, std::int64_t k) const {
+    auto* base = static_cast<std::byte*>(buffers.workspace) + schedule().row_starts_offset;
     return reinterpret_cast<std::int32_t*>(base) + group_index(tile, k);
   }
 
@@ -100,7 +100,7 @@ struct Pass {
         .format = format_of(plan.problem.activation_type),
         .packed = packed(tile, k),
         .row_scales = row_scales(tile, k),
-        .row_sums = row_sums(tile, k)};
+        .row_starts = row_starts(tile, k)};
     (int8() ? plan.kernels->pack_int8 : plan.kernels->pack_exact)(t);
   }
 
@@ -186,7 +186,7 @@ struct Pass {
       for (std::int64_t tile = first_tile; tile < last_tile; ++tile) {
         t.activations = packed(tile, k);
         t.row_scales = row_scales(tile, k);
-        t.row_sums = row_sums(tile, k);
+        t.row_starts = row_starts(tile, k);
         t.sums = sums + (tile - first_tile) * tile_sums;
         t.rows = rows_of_tile(tile);
         multiply_tile(t);

@@ -3,7 +3,7 @@
 // into tiles; a tier knows neither threads nor layouts other than cpu_v1's panel of 16 columns.
 //
 //   activations [M, K] --pack--> row tiles (R rows each, R = the tier's tile height)
-//     exact: fp32 [K][rows]             int8: [K/4][rows][4], scale and sum per group and row
+//     exact: fp32 [K][rows]             int8: [K/4][rows][4], scale and start value per group and row
 //   row tile x panel of 16 columns, some groups of K --multiply--> fp32 sums [rows, 16]
 //   sums + bias --store--> output [M, N]
 //
@@ -31,7 +31,9 @@ struct Int4PackTask {
   FloatFormat format;
   void* packed;            // exact: float [k][rows]; int8: [k/4][rows][4]
   float* row_scales;       // int8 only, [k / group_size][rows]
-  std::int32_t* row_sums;  // int8 only, [k / group_size][rows]: sum of the int8 values
+  // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), which is where the 32-bit sums of
+  // codes * values start when the zero point is 8: a start value costs a load, a subtraction more.
+  std::int32_t* row_starts;
 };
 
 struct Int4MultiplyTask {
@@ -40,7 +42,7 @@ struct Int4MultiplyTask {
   const std::int8_t* zero_points;  // [groups, 16], or null: 8
   const void* activations;         // as packed
   const float* row_scales;         // int8 only
-  const std::int32_t* row_sums;    // int8 only
+  const std::int32_t* row_starts;  // int8 only
   float* sums;                     // [rows, 16], added to
   int rows;
   int groups;

@@ -69,7 +69,7 @@ Int4GemmSchedule schedule_int4_gemm(const Int4GemmProblem& p, ComputeMode mode,
   const std::size_t packed = padded(s.pass_rows * k * value_bytes);
   const std::size_t per_group = int8 ? padded(s.pass_rows * (k / group) * 4) : 0;
   s.row_scales_offset = packed;
-  s.row_sums_offset = packed + per_group;
+  s.row_starts_offset = packed + per_group;
   s.workspace_bytes = packed + 2 * per_group;
   return s;
 }

@@ -32,7 +32,7 @@ struct Int4GemmSchedule {
   std::int64_t stretch_k = 0;  // K per packing task
   // Workspace offsets, from its start.
   std::size_t row_scales_offset = 0;
-  std::size_t row_sums_offset = 0;
+  std::size_t row_starts_offset = 0;
   std::size_t workspace_bytes = 0;
 };
 

@@ -151,7 +151,7 @@ void pack_int8(const Int4PackTask& t) {
         }
       }
       t.row_scales[g * t.rows + r] = zero ? 0.0f : absmax / 127.0f;
-      t.row_sums[g * t.rows + r] = add_lanes(sums);
+      t.row_starts[g * t.rows + r] = -8 * add_lanes(sums);
     }
   }
 }

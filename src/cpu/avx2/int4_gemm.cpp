@@ -16,9 +16,7 @@ namespace {
 
 #define DOVETAIL_UNROLL _Pragma("GCC unroll 16")
 
-constexpr int kInt8Rows =
-    4;  // 8 sums of 16 bits, 4 code vectors, a broadcast, a product: 14 of 16 ymm
-constexpr int kExactRows = 6;  // 12 sums, 2 weight vectors, a broadcast: 15 of 16 ymm
+constexpr int kRows = 6;  // 12 sums, 2 code or weight vectors, a broadcast, a product: all 16 ymm
 constexpr int kPrefetchLines = 24;
 
 inline __attribute__((always_inline)) __m256i load_half(const std::uint8_t* line, int half) {
@@ -47,35 +45,48 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    const std::int32_t* row_sums = t.row_sums + g * R;
+    const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m256i total[R][2];
     DOVETAIL_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const __m256i zero_points = zero_points8(t, g, h);
+    for (int r = 0; r < R; ++r) {
+      total[r][0] = total[r][1] = _mm256_set1_epi32(row_starts[r]);
+    }
+    if (t.zero_points != nullptr) {  // start / 8 * zero_point, exact
       DOVETAIL_UNROLL
-      for (int r = 0; r < R; ++r) {
-        total[r][h] = _mm256_mullo_epi32(zero_points, _mm256_set1_epi32(-row_sums[r]));
+      for (int h = 0; h < 2; ++h) {
+        const __m256i zero_points = zero_points8(t, g, h);
+        DOVETAIL_UNROLL
+        for (int r = 0; r < R; ++r) {
+          total[r][h] = _mm256_srai_epi32(_mm256_mullo_epi32(total[r][h], zero_points), 3);
+        }
       }
     }
     for (int k = 0; k < t.group_size; k += 32) {
       __m256i sums[R][2];
       DOVETAIL_UNROLL
-      for (int i = 0; i < 4; ++i, line += kLineBytes, a += 2 * R) {
+      for (int r = 0; r < R; ++r) {
+        sums[r][0] = sums[r][1] = _mm256_setzero_si256();
+      }
+      for (int i = 0; i < 4; ++i, line += kLineBytes) {
         _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes),
                      _MM_HINT_T0);
+        const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
         DOVETAIL_UNROLL
-        for (int h = 0; h < 2; ++h) {
-          const __m256i codes = load_half(line, h);
-          const __m256i low = _mm256_and_si256(codes, nibble);
-          const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+        for (int high = 0; high < 2; ++high, a += R) {
+          __m256i nibbles[2];
+          DOVETAIL_UNROLL
+          for (int h = 0; h < 2; ++h) {
+            nibbles[h] = _mm256_and_si256(high ? _mm256_srli_epi16(codes[h], 4) : codes[h], nibble);
+          }
           DOVETAIL_UNROLL
           for (int r = 0; r < R; ++r) {
-            const __m256i first = _mm256_maddubs_epi16(low, _mm256_set1_epi32(a[r]));
-            const __m256i second = _mm256_maddubs_epi16(high, _mm256_set1_epi32(a[R + r]));
-            const __m256i both = _mm256_add_epi16(first, second);
-            sums[r][h] = i == 0 ? both : _mm256_add_epi16(sums[r][h], both);
-            keep(sums[r][h]);
+            const __m256i value = _mm256_set1_epi32(a[r]);
+            DOVETAIL_UNROLL
+            for (int h = 0; h < 2; ++h) {
+              sums[r][h] = _mm256_add_epi16(sums[r][h], _mm256_maddubs_epi16(nibbles[h], value));
+              keep(sums[r][h]);
+            }
           }
         }
       }
@@ -147,18 +158,18 @@ void multiply_exact(const Int4MultiplyTask& t) {
 }
 
 using Multiply = void (*)(const Int4MultiplyTask&);
-constexpr Multiply kMultiplyInt8[kInt8Rows] = {multiply_int8<1>, multiply_int8<2>, multiply_int8<3>,
-                                               multiply_int8<4>};
-constexpr Multiply kMultiplyExact[kExactRows] = {multiply_exact<1>, multiply_exact<2>,
-                                                 multiply_exact<3>, multiply_exact<4>,
-                                                 multiply_exact<5>, multiply_exact<6>};
+constexpr Multiply kMultiplyInt8[kRows] = {multiply_int8<1>, multiply_int8<2>, multiply_int8<3>,
+                                           multiply_int8<4>, multiply_int8<5>, multiply_int8<6>};
+constexpr Multiply kMultiplyExact[kRows] = {multiply_exact<1>, multiply_exact<2>,
+                                            multiply_exact<3>, multiply_exact<4>,
+                                            multiply_exact<5>, multiply_exact<6>};
 
 }  // namespace
 
 const Int4GemmKernels kInt4GemmAvx2 = {
     .tier = "avx2",
-    .exact_rows = kExactRows,
-    .int8_rows = kInt8Rows,
+    .exact_rows = kRows,
+    .int8_rows = kRows,
     .auto_is_int8 = true,
     .pack_exact = pack_exact,
     .pack_int8 = pack_int8,

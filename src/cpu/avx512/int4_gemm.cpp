@@ -41,14 +41,19 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    const std::int32_t* row_sums = t.row_sums + g * R;
+    const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m512i sums[R];
-    const __m512i zero_points =
-        t.zero_points == nullptr ? _mm512_set1_epi32(8) : zero_points16(t, g);
     DOVETAIL_UNROLL
     for (int r = 0; r < R; ++r) {
-      sums[r] = _mm512_mullo_epi32(zero_points, _mm512_set1_epi32(-row_sums[r]));
+      sums[r] = _mm512_set1_epi32(row_starts[r]);
+    }
+    if (t.zero_points != nullptr) {  // start / 8 * zero_point, exact
+      const __m512i zero_points = zero_points16(t, g);
+      DOVETAIL_UNROLL
+      for (int r = 0; r < R; ++r) {
+        sums[r] = _mm512_srai_epi32(_mm512_mullo_epi32(sums[r], zero_points), 3);
+      }
     }
     __m512i more[R <= 4 ? R : 1];  // few rows: a second chain hides the latency of vpdpbusd
     if constexpr (R <= 4) {

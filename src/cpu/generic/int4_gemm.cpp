@@ -65,7 +65,7 @@ void pack_int8(const Int4PackTask& t) {
         sum += q;
       }
       t.row_scales[g * t.rows + r] = zero ? 0.0f : largest / 127.0f;
-      t.row_sums[g * t.rows + r] = sum;
+      t.row_starts[g * t.rows + r] = -8 * sum;
     }
   }
 }
