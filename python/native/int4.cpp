@@ -15,7 +15,7 @@
 
 #include "dovetail/cpu.h"
 #include "layout/int4_layout.h"
-#include "layout/int4_pack.h"
+#include "dovetail/int4_pack.h"
 #include "ops/message.h"
 #include "quantize.h"
 

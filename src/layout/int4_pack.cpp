@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "layout/int4_pack.h"
+#include "dovetail/int4_pack.h"
 
 #include <algorithm>
 #include <cmath>

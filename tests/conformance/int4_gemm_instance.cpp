@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "layout/int4_layout.h"
-#include "layout/int4_pack.h"
+#include "dovetail/int4_pack.h"
 #include "ops/int4_gemm_reference.h"
 #include "support/error_budget.h"
 #include "support/random.h"

@@ -2,7 +2,7 @@
 // The weight maps, pinned by an independent statement: edgellm_v1 by the order in which its bit
 // tricks yield pairs of halves, cpu_v1 by what a 32-bit lane of one 64-byte line holds. Then the
 // packers: every weight lands at its place, padding is neutral, and unpack inverts pack.
-#include "layout/int4_pack.h"
+#include "dovetail/int4_pack.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packers: plain int4 weights to the bytes of a layout (int4_layout.h has the maps), and back.
+// Packers: plain int4 weights to the bytes of a layout (docs/layouts.md has the maps), and back.
 //
 // Legend: N output features, K input features, G group size. Plain form, row-major, one value a
 // byte:
 //   codes [N, K] 0..15, scales [N, K/G] fp32, zero_points [N, K/G] 0..15 (empty: symmetric, 8)
-// Packed form: the three buffers of Int4GemmBuffers, sizes from int4_weights_shape /
-// int4_scales_shape. Packing fills every byte: padding weights are 8, padding scales 0, padding
+// Packed form: the three buffers of Int4GemmBuffers, sizes from weights_shape() /
+// scales_shape(). Packing fills every byte: padding weights are 8, padding scales 0, padding
 // zero points 8. Not here: quantization itself.
 #pragma once
 
@@ -35,9 +35,9 @@ struct PlainInt4 {
 };
 
 struct PackedInt4 {
-  std::span<std::byte> weights;      // int4_weights_shape().count() bytes
-  std::span<std::byte> scales;       // int4_scales_shape().count() elements of scale_type
-  std::span<std::byte> zero_points;  // int4_scales_shape().count() bytes, or empty
+  std::span<std::byte> weights;      // weights_shape().count() bytes
+  std::span<std::byte> scales;       // scales_shape().count() elements of scale_type
+  std::span<std::byte> zero_points;  // scales_shape().count() bytes, or empty
 };
 
 // Refuses a code or zero point above 15 and a scale that scale_type cannot hold.

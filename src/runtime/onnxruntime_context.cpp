@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/onnxruntime_context.h"
+
+#include <array>
+#include <vector>
+
+#include "runtime/graph_names.h"
+#include "runtime/zeroed_memory.h"
+
+namespace dovetail {
+namespace {
+
+ONNXTensorElementDataType element_type(DataType type) {
+  switch (type) {
+    case DataType::kFloat32:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+    case DataType::kFloat16:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+    case DataType::kBFloat16:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16;
+    case DataType::kFloat8E4M3:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FN;
+    case DataType::kInt8:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
+    case DataType::kInt32:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
+    case DataType::kInt64:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+  }
+  return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+}
+
+Result<OrtOwner<OrtValue>> tensor_over(const OnnxRuntimeSession& loaded, DataType type,
+                                       const Shape& shape, const void* data) {
+  const OrtApi& api = *loaded.library.api;
+  std::array<std::int64_t, Shape::kMaxRank> dims{};
+  for (int i = 0; i < shape.rank(); ++i) {
+    dims[static_cast<std::size_t>(i)] = shape[i];
+  }
+  OrtOwner<OrtValue> value(nullptr, api.ReleaseValue);
+  // Inputs are not written: the graph gives them to read-only operator inputs.
+  DOVETAIL_RETURN_IF_ERROR(to_status(
+      api,
+      api.CreateTensorWithDataAsOrtValue(loaded.memory.get(), const_cast<void*>(data),
+                                         static_cast<std::size_t>(shape.count()) * size_of(type),
+                                         dims.data(), static_cast<std::size_t>(shape.rank()),
+                                         element_type(type), OrtFill(value)),
+      "make a tensor"));
+  return value;
+}
+
+class Context final : public EngineContext {
+ public:
+  Context(const OnnxRuntimeSession& loaded, const Package& package, std::int64_t batch)
+      : loaded_(loaded),
+        api_(*loaded.library.api),
+        package_(package),
+        batch_(batch),
+        binding_(nullptr, api_.ReleaseIoBinding),
+        zeros_(static_cast<std::size_t>(batch), 0) {}
+
+  // The bindings that no step changes: caches and the RoPE table.
+  Status bind_constants() {
+    const Manifest& m = package_.manifest;
+    DOVETAIL_RETURN_IF_ERROR(
+        to_status(api_, api_.CreateIoBinding(loaded_.session.get(), OrtFill(binding_)), "bind"));
+    const Shape shape{batch_, 2, m.model.num_kv_heads, m.capacity, m.model.head_size};
+    for (std::int64_t layer = 0; layer < m.model.layers; ++layer) {
+      Result<ZeroedMemory> cache =
+          ZeroedMemory::allocate(static_cast<std::size_t>(shape.count()) * size_of(m.kv_type));
+      if (!cache.ok()) {
+        return cache.status();
+      }
+      caches_.push_back(std::move(*cache));
+      Result<OrtOwner<OrtValue>> value =
+          tensor_over(loaded_, m.kv_type, shape, caches_.back().data());
+      if (!value.ok()) {
+        return value.status();
+      }
+      const std::string past = graph::past(layer);
+      const std::string present = graph::present(layer);
+      DOVETAIL_RETURN_IF_ERROR(
+          to_status(api_, api_.BindInput(binding_.get(), past.c_str(), value->get()), "bind"));
+      DOVETAIL_RETURN_IF_ERROR(
+          to_status(api_, api_.BindOutput(binding_.get(), present.c_str(), value->get()), "bind"));
+    }
+    const SafeTensor& rope = package_.rope_table;
+    return bind_input(graph::kRope, rope.desc.type, rope.desc.shape, rope.data.data());
+  }
+
+  std::int64_t batch() const override { return batch_; }
+
+  Status run(const Step& s) override {
+    const Manifest& m = package_.manifest;
+    constexpr DataType kI32 = DataType::kInt32;
+    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kInputsEmbeds, m.activation_type,
+                                        {batch_, s.tokens, m.model.hidden_size}, s.inputs_embeds));
+    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kContextLengths, kI32, {batch_}, s.context_lengths));
+    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kLastTokenIds, DataType::kInt64,
+                                        {batch_, s.logit_rows}, s.last_token_ids));
+    const bool empty = s.kvcache_start_index == nullptr;
+    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kCacheStartIndex, kI32, {empty ? 0 : batch_},
+                                        empty ? zeros_.data() : s.kvcache_start_index));
+    if (m.tree) {
+      const bool has_mask = s.attention_mask != nullptr;
+      const bool has_positions = s.attention_pos_id != nullptr;
+      DOVETAIL_RETURN_IF_ERROR(
+          bind_input(graph::kAttentionMask, kI32,
+                     has_mask ? Shape{batch_, s.tokens, (s.tokens + 31) / 32} : Shape{batch_, 1, 1},
+                     has_mask ? s.attention_mask : zeros_.data()));
+      DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kAttentionPosId, kI32,
+                                          {batch_, has_positions ? s.tokens : 1},
+                                          has_positions ? s.attention_pos_id : zeros_.data()));
+    }
+    Result<OrtOwner<OrtValue>> logits = tensor_over(
+        loaded_, DataType::kFloat32, {batch_, s.logit_rows, m.model.vocab_size}, s.logits);
+    if (!logits.ok()) {
+      return logits.status();
+    }
+    DOVETAIL_RETURN_IF_ERROR(to_status(
+        api_, api_.BindOutput(binding_.get(), graph::kLogits, logits->get()), "bind logits"));
+    // A prefill's activations are large and the decode steps that follow do not need them.
+    constexpr std::int64_t kLargeStep = 128;
+    const OrtRunOptions* options = batch_ * s.tokens >= kLargeStep
+                                       ? loaded_.shrinking_run_options.get()
+                                       : loaded_.run_options.get();
+    return to_status(api_, api_.RunWithBinding(loaded_.session.get(), options, binding_.get()),
+                     "run the model");
+  }
+
+ private:
+  Status bind_input(const char* name, DataType type, const Shape& shape, const void* data) {
+    Result<OrtOwner<OrtValue>> value = tensor_over(loaded_, type, shape, data);
+    if (!value.ok()) {
+      return value.status();
+    }
+    return to_status(api_, api_.BindInput(binding_.get(), name, value->get()), name);
+  }
+
+  const OnnxRuntimeSession& loaded_;
+  const OrtApi& api_;
+  const Package& package_;
+  const std::int64_t batch_;
+  std::vector<ZeroedMemory> caches_;  // per layer [B, 2, Hk, C, D]
+  OrtOwner<OrtIoBinding> binding_;
+  const std::vector<std::int32_t> zeros_;  // [B]
+};
+
+}  // namespace
+
+Result<std::unique_ptr<EngineContext>> make_onnxruntime_context(const OnnxRuntimeSession& session,
+                                                                const Package& package,
+                                                                std::int64_t batch) {
+  auto context = std::make_unique<Context>(session, package, batch);
+  DOVETAIL_RETURN_IF_ERROR(context->bind_constants());
+  return std::unique_ptr<EngineContext>(std::move(context));
+}
+
+}  // namespace dovetail

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/onnxruntime_engine.h"
+
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+#include "runtime/graph_names.h"
+#include "runtime/onnxruntime_context.h"
+
+namespace dovetail {
+namespace {
+
+class OnnxRuntimeEngine final : public Engine {
+ public:
+  OnnxRuntimeEngine(const Package& package, std::unique_ptr<OnnxRuntimeSession> loaded, int threads)
+      : package_(package), loaded_(std::move(loaded)), threads_(threads) {}
+
+  std::string describe() const override {
+    return concat("onnxruntime ", loaded_->library.version, ", ", threads_,
+                  threads_ == 1 ? " thread" : " threads");
+  }
+
+  Result<std::unique_ptr<EngineContext>> make_context(std::int64_t batch) override {
+    return make_onnxruntime_context(*loaded_, package_, batch);
+  }
+
+ private:
+  const Package& package_;
+  std::unique_ptr<OnnxRuntimeSession> loaded_;
+  const int threads_;
+};
+
+Status configure(const OrtApi& api, OrtSessionOptions* session, int threads,
+                 const std::filesystem::path& operators) {
+  // Activation shapes change with every prompt: a memory plan per shape would only grow.
+  OrtStatus* const calls[] = {
+      api.SetIntraOpNumThreads(session, threads),
+      api.SetSessionExecutionMode(session, ORT_SEQUENTIAL),
+      api.SetSessionGraphOptimizationLevel(session, ORT_ENABLE_ALL),
+      api.DisableMemPattern(session),
+      api.SetSessionLogSeverityLevel(session, ORT_LOGGING_LEVEL_FATAL),
+      // Workers wait for the next operator of a decode step, microseconds away, without sleeping.
+      api.AddSessionConfigEntry(session, "session.intra_op.allow_spinning", "1"),
+  };
+  Status first;
+  for (OrtStatus* call : calls) {
+    Status status = to_status(api, call, "configure a session");
+    first = first.ok() ? status : first;
+  }
+  DOVETAIL_RETURN_IF_ERROR(first);
+  return to_status(api, api.RegisterCustomOpsLibrary_V2(session, operators.c_str()),
+                   "register " + operators.string());
+}
+
+using NameOf = OrtStatus*(ORT_API_CALL*)(const OrtSession*, std::size_t, OrtAllocator*, char**);
+
+Result<std::vector<std::string>> names_of(const OnnxRuntimeSession& loaded, std::size_t count,
+                                          NameOf name_at) {
+  const OrtApi& api = *loaded.library.api;
+  OrtAllocator* allocator = nullptr;
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api, api.GetAllocatorWithDefaultOptions(&allocator), "read the graph"));
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < count; ++i) {
+    char* name = nullptr;
+    DOVETAIL_RETURN_IF_ERROR(
+        to_status(api, name_at(loaded.session.get(), i, allocator, &name), "read the graph"));
+    names.emplace_back(name);
+    DOVETAIL_RETURN_IF_ERROR(to_status(api, api.AllocatorFree(allocator, name), "read the graph"));
+  }
+  return names;
+}
+
+// The graph has exactly the inputs and outputs that the manifest promises.
+Status check_names(const Package& package, const char* kind, std::vector<std::string> expected,
+                   std::vector<std::string> actual) {
+  std::sort(expected.begin(), expected.end());
+  std::sort(actual.begin(), actual.end());
+  std::vector<std::string> difference;
+  std::set_difference(expected.begin(), expected.end(), actual.begin(), actual.end(),
+                      std::back_inserter(difference));
+  const bool missing = !difference.empty();
+  std::set_difference(actual.begin(), actual.end(), expected.begin(), expected.end(),
+                      std::back_inserter(difference));
+  if (difference.empty()) {
+    return Status::success();
+  }
+  return data_loss(package.file("model.onnx").string(),
+                   missing ? ": the graph lacks the " : ": the graph has an unknown ", kind, " ",
+                   difference.front(), ", see docs/package.md");
+}
+
+Status check_graph(const Package& package, const OnnxRuntimeSession& loaded) {
+  const OrtApi& api = *loaded.library.api;
+  std::size_t inputs = 0;
+  std::size_t outputs = 0;
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api, api.SessionGetInputCount(loaded.session.get(), &inputs), "read the graph"));
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api, api.SessionGetOutputCount(loaded.session.get(), &outputs), "read the graph"));
+  Result<std::vector<std::string>> input_names = names_of(loaded, inputs, api.SessionGetInputName);
+  Result<std::vector<std::string>> output_names =
+      names_of(loaded, outputs, api.SessionGetOutputName);
+  if (!input_names.ok() || !output_names.ok()) {
+    return input_names.ok() ? output_names.status() : input_names.status();
+  }
+  std::vector<std::string> expected_inputs = {graph::kInputsEmbeds, graph::kRope,
+                                              graph::kContextLengths, graph::kLastTokenIds,
+                                              graph::kCacheStartIndex};
+  std::vector<std::string> expected_outputs = {graph::kLogits};
+  if (package.manifest.tree) {
+    expected_inputs.insert(expected_inputs.end(), {graph::kAttentionMask, graph::kAttentionPosId});
+  }
+  for (std::int64_t layer = 0; layer < package.manifest.model.layers; ++layer) {
+    expected_inputs.push_back(graph::past(layer));
+    expected_outputs.push_back(graph::present(layer));
+  }
+  DOVETAIL_RETURN_IF_ERROR(
+      check_names(package, "input", std::move(expected_inputs), std::move(*input_names)));
+  return check_names(package, "output", std::move(expected_outputs), std::move(*output_names));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
+                                                        const EngineOptions& options) {
+  Result<OnnxRuntimeLibrary> library = open_onnxruntime(options.engine_library);
+  if (!library.ok()) {
+    return library.status();
+  }
+  Result<std::filesystem::path> operators = find_operator_library(options.operator_library);
+  if (!operators.ok()) {
+    return operators.status();
+  }
+  const OrtApi& api = *library->api;
+  auto loaded = std::make_unique<OnnxRuntimeSession>(*library);
+  DOVETAIL_RETURN_IF_ERROR(to_status(
+      api, api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "dovetail", OrtFill(loaded->environment)),
+      "start"));
+  DOVETAIL_RETURN_IF_ERROR(to_status(
+      api, api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, OrtFill(loaded->memory)),
+      "start"));
+  for (OrtOwner<OrtRunOptions>* run : {&loaded->run_options, &loaded->shrinking_run_options}) {
+    DOVETAIL_RETURN_IF_ERROR(to_status(api, api.CreateRunOptions(OrtFill(*run)), "start"));
+  }
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api,
+                api.AddRunConfigEntry(loaded->shrinking_run_options.get(),
+                                      "memory.enable_memory_arena_shrinkage", "cpu:0"),
+                "start"));
+  OrtOwner<OrtSessionOptions> session_options(nullptr, api.ReleaseSessionOptions);
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api, api.CreateSessionOptions(OrtFill(session_options)), "start"));
+  DOVETAIL_RETURN_IF_ERROR(configure(api, session_options.get(), options.threads, *operators));
+  const std::filesystem::path model = package.file("model.onnx");
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api,
+                api.CreateSession(loaded->environment.get(), model.c_str(), session_options.get(),
+                                  OrtFill(loaded->session)),
+                "load " + model.string()));
+  DOVETAIL_RETURN_IF_ERROR(check_graph(package, *loaded));
+  return std::unique_ptr<Engine>(
+      std::make_unique<OnnxRuntimeEngine>(package, std::move(loaded), options.threads));
+}
+
+}  // namespace dovetail
