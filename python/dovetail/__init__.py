@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dovetail: INT4 and attention operators for ONNX Runtime and TensorRT, and the way to them.
 
-    import dovetail, onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.register_custom_ops_library(dovetail.onnxruntime_library())
+import dovetail, onnxruntime
+options = onnxruntime.SessionOptions()
+options.register_custom_ops_library(dovetail.onnxruntime_library())
 """
 
 from __future__ import annotations

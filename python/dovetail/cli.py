@@ -24,15 +24,16 @@ app = typer.Typer(
 
 QUANTIZE_HELP = """Quantize the linear layers of a checkpoint to INT4.
 
-The result is again a Hugging Face checkpoint (compressed-tensors, pack-quantized), so other tools read it.
+The result is again a Hugging Face checkpoint (compressed-tensors, pack-quantized), so other tools
+read it.
 
     dovetail quantize ./Llama-3.2-1B ./llama-int4 --group-size 128
     dovetail quantize ./Qwen3-0.6B ./qwen-int4 --group-size 32 --asymmetric --keep lm_head,down_proj
 """
-EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package: graph, weights, tokenizer, manifest.
+EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package.
 
     dovetail export ./llama-int4 ./llama-pkg --engine onnxruntime --dtype fp32 --capacity 4096
-    dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096 --max-batch 4
+    dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096
 """
 INSPECT_HELP = """Show what a package or a checkpoint holds and which engines can run it.
 
@@ -55,7 +56,8 @@ def quantize(
     group_size: Annotated[int, typer.Option(help="Weights per scale: 32, 64 or 128.")] = 128,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="With zero points.")] = False,
     keep: Annotated[
-        str, typer.Option(help="Modules to leave as they are, by name or part of it, comma separated.")
+        str,
+        typer.Option(help="Modules to leave as they are, by name or part of it, comma separated."),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
@@ -81,7 +83,8 @@ def export(
     capacity: Annotated[int, typer.Option(help="Tokens that the KV cache holds per sequence.")],
     max_batch: Annotated[int, typer.Option(help="Sequences at a time.")] = 1,
     kv_dtype: Annotated[
-        str | None, typer.Option(help="KV cache: fp32, fp16, bf16 or fp8. Default fp16; bf16 with bf16.")
+        str | None,
+        typer.Option(help="KV cache: fp32, fp16, bf16 or fp8. Default fp16; bf16 with bf16."),
     ] = None,
     tree: Annotated[bool, typer.Option("--tree", help="Inputs for tree decoding.")] = False,
     compute: Annotated[

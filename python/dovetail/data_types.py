@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Element types under the names that users see, with their spelling in safetensors, numpy and ONNX."""
+"""Element types by the names that users see, as safetensors, numpy and ONNX spell them."""
 
 from __future__ import annotations
 

@@ -95,7 +95,9 @@ def _engines(graph: onnx.GraphProto, dtype: str) -> dict[str, str]:
     domains = {node.domain for node in graph.node}
     for name, engine in ENGINES.items():
         if name == "tensorrt" and "com.microsoft" in domains:
-            verdicts[name] = "no: the graph uses ONNX Runtime's own operators; export with --engine tensorrt"
+            verdicts[name] = (
+                "no: the graph uses ONNX Runtime's own operators; export with --engine tensorrt"
+            )
         elif dtype not in {t.name for t in engine.dtypes}:
             verdicts[name] = f"no: activations are {dtype}"
         elif name == "onnxruntime":
@@ -168,7 +170,9 @@ def _flatten(facts: dict[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, dict):
             rows.append((key, "\n".join(f"{k}: {_readable(v)}" for k, v in value.items())))
         else:
-            rows.append((key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+            rows.append(
+                (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            )
     return rows
 
 

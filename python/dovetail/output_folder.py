@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that appears complete or not at all: written under a temporary name beside it, then renamed."""
+"""A folder that appears complete or not at all: written beside it, then renamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def output_folder(path: Path | str, replace: bool = False) -> Iterator[Path]:
     """Yields an empty folder to fill; on success it becomes `path`, on any error it is removed.
 
-    An existing folder that is not empty is an error, or, with `replace`, is removed at the very end.
+    An existing folder that is not empty is an error, or, with `replace`, is removed at the very
+    end.
     """
     final = Path(path).absolute()
     if final.exists() and not replace and not (final.is_dir() and not any(final.iterdir())):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar on stderr in bytes, or silence: the library functions report, the caller decides."""
+"""A progress bar on stderr in bytes, or silence: functions report, the caller decides."""
 
 from __future__ import annotations
 

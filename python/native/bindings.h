@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of this folder share: one bind function each, and the way from Status to exception.
+// What the files of this folder share: bind functions, and how a Status becomes an exception.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int4 weights for Python: shapes of a layout, pack, unpack, quantize. Plain form is row-major, one value
-// a byte: codes uint8 [N, K], scales fp32 [N, K/G], zero points uint8 [N, K/G] or None. Packed scales
-// travel as bytes, because numpy has no bf16 of its own.
+// int4 weights for Python: shapes of a layout, pack, unpack, quantize. Plain form is row-major, one
+// value a byte: codes uint8 [N, K], scales fp32 [N, K/G], zero points uint8 [N, K/G] or None.
+// Packed scales travel as bytes, because numpy has no bf16 of its own.
 #include "bindings.h"
 
 #include <nanobind/ndarray.h>
@@ -41,7 +41,9 @@ struct Owned {
   nb::capsule owner;
 
   explicit Owned(std::size_t count)
-      : data(new T[count]), size(count), owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); }) {}
+      : data(new T[count]),
+        size(count),
+        owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); }) {}
   std::span<T> span() { return {data, size}; }
   nb::object array(std::initializer_list<std::size_t> shape) {
     return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
@@ -94,14 +96,14 @@ nb::tuple pack(const Matrix<std::uint8_t>& codes, const Matrix<float>& scales,
   Status status;
   {
     nb::gil_scoped_release release;
-    status = pack_int4(format,
-                       {.codes = span_of(codes),
-                        .scales = span_of(scales),
-                        .zero_points = zero_points ? span_of(*zero_points)
-                                                   : std::span<const std::uint8_t>()},
-                       {.weights = std::as_writable_bytes(weights.span()),
-                        .scales = std::as_writable_bytes(packed_scales.span()),
-                        .zero_points = std::as_writable_bytes(packed_zero_points.span())});
+    status = pack_int4(
+        format,
+        {.codes = span_of(codes),
+         .scales = span_of(scales),
+         .zero_points = zero_points ? span_of(*zero_points) : std::span<const std::uint8_t>()},
+        {.weights = std::as_writable_bytes(weights.span()),
+         .scales = std::as_writable_bytes(packed_scales.span()),
+         .zero_points = std::as_writable_bytes(packed_zero_points.span())});
   }
   if (!status.ok()) {
     raise(status);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The nanobind module dovetail._native: what src/ops and src/layout know, for Python. A Status that is
-// not ok becomes dovetail.errors.DovetailError with the same message.
+// The nanobind module dovetail._native: what src/ops and src/layout know, for Python. A Status that
+// is not ok becomes dovetail.errors.DovetailError with the same message.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
@@ -26,8 +26,8 @@ NB_MODULE(_native, m) {
   m.def(
       "cpu_tier",
       [] {
-        return std::string(dovetail::name_of(
-            dovetail::python::value_or_raise(dovetail::cpu_device(1)).tier));
+        return std::string(
+            dovetail::name_of(dovetail::python::value_or_raise(dovetail::cpu_device(1)).tier));
       },
       "The instruction tier that runs here, or the one that DOVETAIL_CPU forces.");
 }

@@ -16,7 +16,8 @@ constexpr int kGridSteps = 31;
 constexpr float kGridStart = 1.1f;
 constexpr float kGridStep = 0.02f;
 constexpr int kLeastSquaresSteps = 2;
-constexpr float kSmallestAbsmax = 1e-30f;  // below, a group counts as zero: 1 / scale must stay finite
+constexpr float kSmallestAbsmax =
+    1e-30f;  // below, a group counts as zero: 1 / scale must stay finite
 constexpr std::int64_t kRowsPerTask = 16;
 constexpr int kLanes = 16;  // independent sums, so that the compiler may vectorise the reduction
 
@@ -28,7 +29,9 @@ float to_storage(float value, DataType type) {
 }
 
 // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even, in plain SSE2.
-inline float round_even(float x) { return (x + 12582912.0f) - 12582912.0f; }
+inline float round_even(float x) {
+  return (x + 12582912.0f) - 12582912.0f;
+}
 
 struct Candidate {
   float scale;

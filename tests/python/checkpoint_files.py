@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small random checkpoints for tests, written with the safetensors package and not with our writer.
 
-Also the decoding of int4 tensors straight from the bit table of the pack-quantized convention, written
-apart from the product's code.
+Also the decoding of int4 tensors straight from the bit table of the pack-quantized convention,
+written apart from the product's code.
 """
 
 import json
@@ -110,7 +110,7 @@ def load_model_tensors(folder: Path) -> dict[str, np.ndarray]:
 
 
 def decode_int4(parts: dict[str, np.ndarray], module: str) -> np.ndarray:
-    """fp64 [N, K]. Nibble i of word c is column 8c + i; of zero-point word r, row 8r + i; both + 8."""
+    """fp64 [N, K]. Nibble i of word c: column 8c + i; of zero-point word r: row 8r + i; + 8."""
     n, k = parts[f"{module}.weight_shape"].tolist()
     scales = parts[f"{module}.weight_scale"].astype(np.float64)
     words = parts[f"{module}.weight_packed"].astype(np.int64)

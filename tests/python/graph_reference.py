@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An exported graph evaluated by onnx's reference evaluator, our operators in fp64 numpy with the storage
-types' rounding: what a narrow type or int8 activations must cost. Prefill of one lane into an empty cache.
+"""An exported graph evaluated by onnx's reference evaluator, our operators in fp64 numpy with the
+storage types' rounding: what a narrow type or int8 activations must cost. Prefill of one lane into
+an empty cache.
 
 Legend: S tokens, D head size, R rotary width, N, K, G of the int4 GEMM.
 """
@@ -40,8 +41,21 @@ class SkipSimplifiedLayerNormalization(OpRun):
 class AttentionPlugin(OpRun):
     op_domain = "trt"
 
-    def _run(self, qkv, cache, _lengths, table, _start, *, num_q_heads, num_kv_heads, head_size,
-             enable_tree_attention=0, enable_fp8_kv_cache=0, **_):
+    def _run(
+        self,
+        qkv,
+        cache,
+        _lengths,
+        table,
+        _start,
+        *,
+        num_q_heads,
+        num_kv_heads,
+        head_size,
+        enable_tree_attention=0,
+        enable_fp8_kv_cache=0,
+        **_,
+    ):
         q_heads, kv_heads, width = num_q_heads, num_kv_heads, table.shape[-1]
         count = qkv.shape[1]
         heads = qkv.astype(np.float64).reshape(count, q_heads + 2 * kv_heads, head_size)
@@ -68,11 +82,25 @@ class AttentionPlugin(OpRun):
 class Int4GroupwiseGemmPlugin(OpRun):
     op_domain = "trt"
 
-    def _run(self, x, weights, scales, *, gemm_n, gemm_k, group_size, weight_layout="edgellm_v1",
-             compute_mode="exact", has_zero_points=0, has_bias=0):
+    def _run(
+        self,
+        x,
+        weights,
+        scales,
+        *,
+        gemm_n,
+        gemm_k,
+        group_size,
+        weight_layout="edgellm_v1",
+        compute_mode="exact",
+        has_zero_points=0,
+        has_bias=0,
+    ):
         bytes_of = [np.ascontiguousarray(t).reshape(-1).view(np.uint8) for t in (weights, scales)]
         layout = weight_layout or "edgellm_v1"
-        codes, scale, _ = _native.unpack_int4(*bytes_of, None, gemm_n, gemm_k, group_size, layout, "fp16")
+        codes, scale, _ = _native.unpack_int4(
+            *bytes_of, None, gemm_n, gemm_k, group_size, layout, "fp16"
+        )
         decoded = (codes - 8.0) * np.repeat(scale.astype(np.float64), group_size, axis=1)
         y = x.astype(np.float64)
         if compute_mode == "int8":
@@ -82,8 +110,12 @@ class Int4GroupwiseGemmPlugin(OpRun):
         return ((y @ decoded.T).astype(x.dtype),)
 
 
-OPERATORS = [SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization, AttentionPlugin,
-             Int4GroupwiseGemmPlugin]
+OPERATORS = [
+    SimplifiedLayerNormalization,
+    SkipSimplifiedLayerNormalization,
+    AttentionPlugin,
+    Int4GroupwiseGemmPlugin,
+]
 
 
 def prefill(package, tokens: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading checkpoints: what is right is read alike in every form, what is wrong is one clear sentence."""
+"""Reading checkpoints: what is right is read alike in every form, what is wrong is one sentence."""
 
 import json
 import struct
@@ -52,7 +52,9 @@ def entry(header: dict) -> dict:
 
 
 def overlap(header: dict) -> None:
-    names = sorted((n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"])
+    names = sorted(
+        (n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"]
+    )
     size = header[names[0]]["data_offsets"][1]
     for name in names[1:]:
         header[name]["data_offsets"] = [x - size // 2 for x in header[name]["data_offsets"]]
@@ -104,8 +106,17 @@ def test_trailing_bytes_are_refused(tmp_path):
 def test_a_missing_shard_is_named(tmp_path):
     folder = files.write_sharded(tmp_path / "c", files.tensors())
     (folder / "model-00002-of-00002.safetensors").unlink()
-    message = fail("export", folder, tmp_path / "out", "--engine", "onnxruntime", "--dtype", "fp32",
-                   "--capacity", 16)
+    message = fail(
+        "export",
+        folder,
+        tmp_path / "out",
+        "--engine",
+        "onnxruntime",
+        "--dtype",
+        "fp32",
+        "--capacity",
+        16,
+    )
     assert "shard model-00002-of-00002.safetensors" in message and "is missing" in message
     assert not (tmp_path / "out").exists()
 
@@ -145,11 +156,20 @@ def test_a_tensor_that_the_graph_would_drop_is_refused(tmp_path):
 
 INT4 = files.GOLDENS / "llama" / "int4"
 CHANGES = {
-    "NaN scale": ({"weight_scale": lambda t: t.__setitem__((5, 1), np.nan)}, r"has nan at \[5, 1\]"),
-    "negative scale": ({"weight_scale": lambda t: t.__setitem__((0, 0), -1)}, r"has -1.0 at \[0, 0\]"),
+    "NaN scale": (
+        {"weight_scale": lambda t: t.__setitem__((5, 1), np.nan)},
+        r"has nan at \[5, 1\]",
+    ),
+    "negative scale": (
+        {"weight_scale": lambda t: t.__setitem__((0, 0), -1)},
+        r"has -1.0 at \[0, 0\]",
+    ),
     "infinite scale": ({"weight_scale": lambda t: t.__setitem__((0, 2), np.inf)}, "has inf"),
     "scale shape": ({"weight_scale": lambda t: t[:, :3].copy()}, "groups of 32, 64 or 128"),
-    "packed shape": ({"weight_packed": lambda t: t[:, :8].copy()}, r"is \[128, 8\], expected \[128, 16\]"),
+    "packed shape": (
+        {"weight_packed": lambda t: t[:, :8].copy()},
+        r"is \[128, 8\], expected \[128, 16\]",
+    ),
     "told shape": ({"weight_shape": lambda t: t + 8}, r"says \[136, 136\], expected \[128, 128\]"),
     "activation order": ({"weight_g_idx": lambda t: np.zeros(128, np.int32)}, "weight_g_idx"),
     "zero point shape": (

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported graphs in ONNX Runtime with our operators, against logits that transformers recorded.
 
-The error is the largest difference over the largest logit (tests/oracle/README.md says what mistakes cost).
+The error is the largest difference over the largest logit (tests/oracle/README.md says what
+mistakes cost).
 """
 
 import functools
@@ -18,7 +19,13 @@ from package_decoder import PackageDecoder
 
 PLAIN = ["llama", "llama_rope_linear", "llama_rope_llama3", "mistral", "qwen2", "qwen3"]
 INT4 = ["llama/int4", "llama/int4_asymmetric", "mistral/int4", "qwen2/int4", "qwen3/int4"]
-EXACT = {"engine": "onnxruntime", "dtype": "fp32", "kv_dtype": "fp32", "capacity": 80, "compute": "exact"}
+EXACT = {
+    "engine": "onnxruntime",
+    "dtype": "fp32",
+    "kv_dtype": "fp32",
+    "capacity": 80,
+    "compute": "exact",
+}
 CHUNK = 20  # tokens of the first prefill call; the rest of the prompt is a chunked prefill
 
 
@@ -82,7 +89,9 @@ def test_lanes_of_different_lengths_give_what_each_gives_alone(tmp_path):
     expected = golden("qwen3/int4")
     prompt = expected["prompt"]
     lengths = [len(prompt), 7, 1, 23]
-    decoder = PackageDecoder(package(tmp_path, files.GOLDENS / "qwen3" / "int4", max_batch=4), lanes=4)
+    decoder = PackageDecoder(
+        package(tmp_path, files.GOLDENS / "qwen3" / "int4", max_batch=4), lanes=4
+    )
     tokens = np.zeros((4, len(prompt)), np.int64)
     for lane, length in enumerate(lengths):
         tokens[lane, :length] = prompt[:length]
@@ -93,7 +102,7 @@ def test_lanes_of_different_lengths_give_what_each_gives_alone(tmp_path):
 
 @pytest.mark.parametrize("folder", ["llama/plain", "mistral/int4"])
 def test_a_tree_of_drafts_equals_the_sequences_it_stands_for(tmp_path, folder):
-    """Two branches after the prompt: the golden continuation, and a wrong token beside its first two."""
+    """Two branches after the prompt: the golden continuation, and one with a wrong token."""
     expected = golden(folder)
     prompt, generated = expected["prompt"], expected["generated"]
     n = len(prompt)
@@ -123,8 +132,8 @@ NARROW = {
 
 @pytest.mark.parametrize("case", NARROW)
 def test_narrow_types_cost_what_the_same_rounding_costs_in_fp64(tmp_path, case):
-    """At most twice the error of the numpy evaluation of the same graph with the same storage types; and
-    not ten times less, which would mean that the option did nothing."""
+    """At most twice the error of the numpy evaluation of the same graph with the same storage
+    types; and not ten times less, which would mean that the option did nothing."""
     expected = golden("llama/int4")
     folder = package(tmp_path, files.GOLDENS / "llama" / "int4", **NARROW[case])
     model = graph_reference.prefill(folder, expected["prompt"])
@@ -137,8 +146,14 @@ def test_the_guide_layout_gives_the_same_logits(tmp_path):
     """The tensorrt graph runs in ONNX Runtime too: edgellm_v1 weights, standard operators, fp16."""
     expected = golden("llama/int4")
     decoder = PackageDecoder(
-        package(tmp_path, files.GOLDENS / "llama" / "int4", engine="tensorrt", dtype="fp16",
-                kv_dtype="fp16"))
+        package(
+            tmp_path,
+            files.GOLDENS / "llama" / "int4",
+            engine="tensorrt",
+            dtype="fp16",
+            kv_dtype="fp16",
+        )
+    )
     assert error(decoder.prefill(expected["prompt"]), expected["prefill_logits"]) < 1e-2
 
 
@@ -146,7 +161,9 @@ def test_an_int4_head_made_at_export_is_close_to_the_float_head(tmp_path):
     expected = golden("llama/plain")
     decoder = PackageDecoder(package(tmp_path, files.GOLDENS / "llama" / "plain", head="int4"))
     logits = decoder.prefill(expected["prompt"])
-    relative = np.linalg.norm(logits - expected["prefill_logits"]) / np.linalg.norm(expected["prefill_logits"])
+    relative = np.linalg.norm(logits - expected["prefill_logits"]) / np.linalg.norm(
+        expected["prefill_logits"]
+    )
     assert 1e-3 < relative < 0.12  # the error of 4-bit weights in groups of 32
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `dovetail export` writes, without running it: names, layout of the file, manifest, refusals."""
+"""What `dovetail export` writes, without running it: names, file, manifest, refusals."""
 
 import json
 
@@ -76,7 +76,9 @@ def test_a_llama_graph_for_tensorrt_asks_for_nothing_beyond_the_guide(tmp_path):
 
 
 @pytest.mark.parametrize("options", [CPU, TRT])
-@pytest.mark.parametrize("source", ["llama/int4_asymmetric", "qwen2/int4", "qwen3/int4", "mistral/plain"])
+@pytest.mark.parametrize(
+    "source", ["llama/int4_asymmetric", "qwen2/int4", "qwen3/int4", "mistral/plain"]
+)
 def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
     graph, _ = exported(tmp_path, files.GOLDENS / source, **options)
     schemas = _native.schemas()
@@ -146,27 +148,47 @@ def test_the_manifest_says_what_the_package_holds(tmp_path):
         "max_batch": 3,
         "tree": False,
         "model": {
-            "family": "llama", "layers": 2, "hidden_size": 128, "vocab_size": 288,
-            "num_q_heads": 4, "num_kv_heads": 2, "head_size": 32, "rotary_width": 32,
+            "family": "llama",
+            "layers": 2,
+            "hidden_size": 128,
+            "vocab_size": 288,
+            "num_q_heads": 4,
+            "num_kv_heads": 2,
+            "head_size": 32,
+            "rotary_width": 32,
         },
         "weights": {"format": "int4", "group_size": 32, "layout": "cpu_v1", "compute_mode": "int8"},
         "bos_token_id": 256,
         "eos_token_ids": [257],
     }
-    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (1, 64, 32)
+    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (
+        1,
+        64,
+        32,
+    )
     embedding = load_tensor(tmp_path / "p" / "embedding.safetensors", "embedding")
     original = files.load_model_tensors(LLAMA)["model.embed_tokens.weight"]
     np.testing.assert_array_equal(embedding, original)
     assert embedding.dtype == original.dtype
 
 
-@pytest.mark.parametrize("changes", [
-    {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0}},
-    {"rope_theta": 5e5, "rope_scaling": {
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 64}},
-    {"rope_theta": 5e5, "rope_scaling": None},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0}},
+        {
+            "rope_theta": 5e5,
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        },
+        {"rope_theta": 5e5, "rope_scaling": None},
+    ],
+)
 def test_both_spellings_of_rope_give_one_table(tmp_path, changes):
     old = files.config(**changes)
     scaling = changes["rope_scaling"] or {"rope_type": "default"}
@@ -182,16 +204,30 @@ def test_both_spellings_of_rope_give_one_table(tmp_path, changes):
     assert tables[0].shape == (5000, 32)
 
 
-LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 64}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 4.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 UNSUPPORTED = {
-    "architecture": ({"architectures": ["GemmaForCausalLM"]}, ["GemmaForCausalLM", "LlamaForCausalLM"]),
+    "architecture": (
+        {"architectures": ["GemmaForCausalLM"]},
+        ["GemmaForCausalLM", "LlamaForCausalLM"],
+    ),
     "model type": ({"architectures": None, "model_type": "mamba"}, ["mamba", "Qwen3ForCausalLM"]),
     "activation": ({"hidden_act": "gelu"}, ["hidden_act gelu", "supported is silu"]),
     "attention bias": ({"attention_bias": True}, ["attention_bias", "o_proj"]),
     "mlp bias": ({"mlp_bias": True}, ["mlp_bias", "down_proj"]),
-    "rope": ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ["yarn", "default, linear, llama3"]),
-    "new rope": ({"rope_parameters": {"rope_type": "longrope"}}, ["longrope", "default, linear, llama3"]),
+    "rope": (
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+        ["yarn", "default, linear, llama3"],
+    ),
+    "new rope": (
+        {"rope_parameters": {"rope_type": "longrope"}},
+        ["longrope", "default, linear, llama3"],
+    ),
     "rope per layer type": ({"rope_parameters": {"full_attention": {}}}, ["per layer type"]),
     "rope without type": ({"rope_scaling": {"factor": 2.0}}, ["rope_type is missing"]),
     "rope without factor": ({"rope_scaling": {"type": "linear"}}, ["factor is missing"]),
@@ -200,19 +236,36 @@ UNSUPPORTED = {
     "missing key": ({"hidden_size": None}, ["hidden_size is missing"]),
     "wrong type": ({"num_hidden_layers": "2"}, ['num_hidden_layers is "2"', "an integer"]),
     "head ratio": ({"num_key_value_heads": 3}, ["num_attention_heads is 4", "multiple"]),
-    "awq": ({"quantization_config": {"quant_method": "awq"}}, ["quant_method is awq", "compressed-tensors"]),
+    "awq": (
+        {"quantization_config": {"quant_method": "awq"}},
+        ["quant_method is awq", "compressed-tensors"],
+    ),
     "8 bit": (
-        {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized",
-                                 "config_groups": {"g": {"weights": {"num_bits": 8}}}}},
-        ["num_bits is 8", "int4"]),
+        {
+            "quantization_config": {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {"g": {"weights": {"num_bits": 8}}},
+            }
+        },
+        ["num_bits is 8", "int4"],
+    ),
     "channel": (
-        {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized",
-                                 "config_groups": {"g": {"weights": {
-                                     "num_bits": 4, "type": "int", "strategy": "channel"}}}}},
-        ["strategy is channel"]),
+        {
+            "quantization_config": {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {
+                    "g": {"weights": {"num_bits": 4, "type": "int", "strategy": "channel"}}
+                },
+            }
+        },
+        ["strategy is channel"],
+    ),
     "other format": (
         {"quantization_config": {"quant_method": "compressed-tensors", "format": "marlin-24"}},
-        ["format is marlin-24"]),
+        ["format is marlin-24"],
+    ),
 }
 
 
@@ -252,28 +305,49 @@ def test_sliding_windows_per_layer():
         name = changes.pop("family")
         family = next(f for f in FAMILIES if f.name == name)
         settings = files.config(
-            architectures=list(family.architectures), num_hidden_layers=4, **changes)
+            architectures=list(family.architectures), num_hidden_layers=4, **changes
+        )
         from dovetail.models.model import read_model
+
         return read_model(Config(settings, "config.json"), family).windows
 
     full = (-1, -1, -1, -1)
     assert windows(family="llama", sliding_window=9) == full
     assert windows(family="mistral") == full
     assert windows(family="mistral", sliding_window=9) == (9, 9, 9, 9)
-    assert windows(family="qwen2", sliding_window=9, use_sliding_window=False, max_window_layers=1) == full
-    assert windows(family="qwen2", sliding_window=9, use_sliding_window=True,
-                   max_window_layers=3) == (-1, -1, -1, 9)
+    assert (
+        windows(family="qwen2", sliding_window=9, use_sliding_window=False, max_window_layers=1)
+        == full
+    )
+    assert windows(
+        family="qwen2", sliding_window=9, use_sliding_window=True, max_window_layers=3
+    ) == (-1, -1, -1, 9)
     types = ["sliding_attention", "full_attention"] * 2
-    assert windows(family="qwen3", sliding_window=9, use_sliding_window=True, max_window_layers=4,
-                   layer_types=types) == (9, -1, 9, -1)
+    assert windows(
+        family="qwen3",
+        sliding_window=9,
+        use_sliding_window=True,
+        max_window_layers=4,
+        layer_types=types,
+    ) == (9, -1, 9, -1)
     with pytest.raises(DovetailError, match="layer_types has chunked_attention"):
         windows(family="mistral", sliding_window=9, layer_types=["chunked_attention"] * 4)
 
 
 def test_export_from_the_command_line_notes_what_is_unusual(tmp_path):
     folder = files.write(tmp_path / "c")
-    arguments = [folder, tmp_path / "p", "--engine", "onnxruntime", "--dtype", "fp32", "--capacity", 300]
+    arguments = [
+        folder,
+        tmp_path / "p",
+        "--engine",
+        "onnxruntime",
+        "--dtype",
+        "fp32",
+        "--capacity",
+        300,
+    ]
     from command_line import dovetail
+
     done = dovetail("export", *arguments, "--kv-dtype", "fp8")
     assert done.returncode == 0, done.stderr
     assert "more than max_position_embeddings = 256" in done.stderr

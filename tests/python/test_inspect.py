@@ -27,7 +27,9 @@ def test_a_package_is_described(package):
     assert facts["int4_layouts"] == {"cpu_v1": 8}
     assert facts["inputs"]["inputs_embeds"] == "float [batch, tokens, 128]"
     assert facts["engines"]["onnxruntime"].startswith("yes")
-    assert facts["engines"]["tensorrt"].startswith("no: the graph uses ONNX Runtime's own operators")
+    assert facts["engines"]["tensorrt"].startswith(
+        "no: the graph uses ONNX Runtime's own operators"
+    )
     assert facts["cpu_tier"] in ("generic", "avx2", "avx512", "amx")
     text = succeed("inspect", package)
     assert "cpu_v1: 8" in text and "inputs_embeds: float [batch, tokens, 128]" in text
@@ -57,7 +59,9 @@ def test_a_foreign_manifest_is_refused(package):
 def test_an_incomplete_package_is_refused(package):
     data = package / "model.onnx.data"
     data.write_bytes(data.read_bytes()[:-1])
-    assert re.search(r"model.onnx.data has \d+ bytes, the manifest says \d+", fail("inspect", package))
+    assert re.search(
+        r"model.onnx.data has \d+ bytes, the manifest says \d+", fail("inspect", package)
+    )
     data.unlink()
     assert "model.onnx.data is missing" in fail("inspect", package)
 

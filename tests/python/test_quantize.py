@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dovetail quantize` against numpy in fp64 and against the bit table of the pack-quantized convention."""
+"""`dovetail quantize` against numpy in fp64 and the bit table of pack-quantized."""
 
 import json
 import resource
@@ -25,7 +25,11 @@ def search(weights, group_size, asymmetric=False, scale_type="fp16"):
 
 
 def decode(codes, scales, zero_points, group_size):
-    points = 8.0 if zero_points is None else np.repeat(zero_points.astype(np.float64), group_size, axis=1)
+    points = (
+        8.0
+        if zero_points is None
+        else np.repeat(zero_points.astype(np.float64), group_size, axis=1)
+    )
     return (codes - points) * np.repeat(scales.astype(np.float64), group_size, axis=1)
 
 
@@ -113,7 +117,11 @@ def test_the_written_checkpoint_is_what_the_convention_says(tmp_path, dtype, asy
     scheme = settings["config_groups"]["group_0"]["weights"]
     assert settings["quant_method"] == "compressed-tensors"
     assert settings["format"] == "pack-quantized" and settings["ignore"] == ["lm_head"]
-    assert (scheme["num_bits"], scheme["group_size"], scheme["symmetric"]) == (4, 32, not asymmetric)
+    assert (scheme["num_bits"], scheme["group_size"], scheme["symmetric"]) == (
+        4,
+        32,
+        not asymmetric,
+    )
     checkpoint = Checkpoint(tmp_path / "out")
     for i in range(files.LAYERS):
         for module, (n, k) in files.LINEARS.items():
@@ -152,10 +160,16 @@ def test_keep_takes_names_parts_and_paths(tmp_path):
     folder = files.write(tmp_path / "in")
     keep = ("lm_head", "down_proj", "model.layers.1.self_attn.q_proj")
     report = quantize(folder, tmp_path / "out", QuantizeOptions(64, keep=keep))
-    expected = ["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj",
-                "model.layers.1.mlp.down_proj", "lm_head"]
+    expected = [
+        "model.layers.0.mlp.down_proj",
+        "model.layers.1.self_attn.q_proj",
+        "model.layers.1.mlp.down_proj",
+        "lm_head",
+    ]
     assert report.kept == expected
-    kept = {n.removesuffix(".weight") for n in files.load(tmp_path / "out") if n.endswith("proj.weight")}
+    kept = {
+        n.removesuffix(".weight") for n in files.load(tmp_path / "out") if n.endswith("proj.weight")
+    }
     assert kept == set(expected) - {"lm_head"}
 
 
@@ -172,22 +186,27 @@ def test_a_tied_head_stays_the_embedding(tmp_path):
     written = files.load(tmp_path / "out")
     assert not any(name.startswith("lm_head") for name in written)
     np.testing.assert_array_equal(
-        written["model.embed_tokens.weight"], values["model.embed_tokens.weight"])
+        written["model.embed_tokens.weight"], values["model.embed_tokens.weight"]
+    )
 
 
 def test_the_command_quantizes_the_bundled_model_and_reports_every_layer(tmp_path):
     out = succeed("quantize", files.TINY, tmp_path / "out", "--group-size", "32")
     assert "all quantized weights: 0.0" in out and "down_proj" in out
-    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == (files.TINY / "tokenizer.json").read_bytes()
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == (
+        files.TINY / "tokenizer.json"
+    ).read_bytes()
     assert not [p for p in tmp_path.iterdir() if p.name != "out"]
 
 
 def test_refusals(tmp_path):
     folder = files.write(tmp_path / "in")
     assert "group size is 48, expected 32, 64 or 128" in fail(
-        "quantize", folder, tmp_path / "out", "--group-size", "48")
+        "quantize", folder, tmp_path / "out", "--group-size", "48"
+    )
     assert "is quantized already" in fail(
-        "quantize", files.GOLDENS / "llama" / "int4", tmp_path / "out")
+        "quantize", files.GOLDENS / "llama" / "int4", tmp_path / "out"
+    )
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("kept")
     assert "already exists" in fail("quantize", folder, tmp_path / "out")
@@ -197,10 +216,16 @@ def test_refusals(tmp_path):
 def test_a_group_size_that_does_not_divide_names_the_tensor(tmp_path):
     values = files.tensors()
     for i in range(files.LAYERS):
-        for module, shape in (("gate_proj", (160, 128)), ("up_proj", (160, 128)), ("down_proj", (128, 160))):
+        for module, shape in (
+            ("gate_proj", (160, 128)),
+            ("up_proj", (160, 128)),
+            ("down_proj", (128, 160)),
+        ):
             values[f"model.layers.{i}.mlp.{module}.weight"] = np.zeros(shape, np.float32)
     folder = files.write(tmp_path / "in", values, files.config(intermediate_size=160))
-    with pytest.raises(DovetailError, match="layers.0.mlp.down_proj.weight has 160 inputs.*--keep down_proj"):
+    with pytest.raises(
+        DovetailError, match="layers.0.mlp.down_proj.weight has 160 inputs.*--keep down_proj"
+    ):
         quantize(folder, tmp_path / "out", QuantizeOptions(64))
 
 
@@ -222,8 +247,10 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path, limit):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    for command in (["quantize"], ["export", "--engine", "onnxruntime", "--dtype", "fp32",
-                                   "--capacity", "64"]):
+    for command in (
+        ["quantize"],
+        ["export", "--engine", "onnxruntime", "--dtype", "fp32", "--capacity", "64"],
+    ):
         done = dovetail(command[0], folder, tmp_path / "out", *command[1:], preexec_fn=limited)
         assert done.returncode == 1, done.stdout
         assert "the disk is full or the file size limit is reached" in done.stderr

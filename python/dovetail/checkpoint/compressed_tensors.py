@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""quantization_config of a compressed-tensors checkpoint: what we write, and the check of what we read.
+"""quantization_config of a compressed-tensors checkpoint: what we write, what we accept.
 
-Supported: format pack-quantized, 4-bit integer weights in groups of 32, 64 or 128 along K, symmetric or
-with zero points, activations untouched. Everything else is refused by name.
+Supported: format pack-quantized, 4-bit integer weights in groups of 32, 64 or 128 along K,
+symmetric or with zero points, activations untouched. Everything else is refused by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from .config import Config
 
 GROUP_SIZES = (32, 64, 128)
 SUFFIXES = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point", "weight_g_idx")
-SUPPORTED = "supported is quant_method compressed-tensors, format pack-quantized, int4 groups of 32, 64, 128"
+SUPPORTED = (
+    "supported is quant_method compressed-tensors, format pack-quantized, "
+    "int4 groups of 32, 64, 128"
+)
 
 
 def config_section(group_size: int, asymmetric: bool, ignored: list[str]) -> dict[str, Any]:
@@ -72,11 +75,17 @@ def _check_group(group: Config) -> None:
     weights = group.section("weights")
     if weights is None:
         raise DovetailError(f"{group.where}: weights is missing")
-    expected = {"num_bits": (4,), "type": ("int", None), "strategy": ("group",), "group_size": GROUP_SIZES}
+    expected = {
+        "num_bits": (4,),
+        "type": ("int", None),
+        "strategy": ("group",),
+        "group_size": GROUP_SIZES,
+    }
     for key, choices in expected.items():
         if weights.values.get(key) not in choices:
             raise DovetailError(f"{weights.where}: {key} is {weights.values.get(key)}; {SUPPORTED}")
     if weights.values.get("actorder") in ("group", "dynamic", True):
         raise DovetailError(
-            f"{weights.where}: actorder {weights.values['actorder']} (weight_g_idx) is not supported"
+            f"{weights.where}: actorder {weights.values['actorder']} (weight_g_idx) is not "
+            "supported"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Hugging Face checkpoint folder: config.json and safetensors, single or sharded with an index."""
+"""A Hugging Face checkpoint folder: config.json and safetensors, single or sharded."""
 
 from __future__ import annotations
 

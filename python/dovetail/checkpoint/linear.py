@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight of one linear module, read by rows: plain floats, or int4 with scales and zero points.
 
-N output features, K input features, G group size. Both kinds are checked when they are opened (names,
-shapes, types; for int4 also that every scale is finite and not negative).
+N output features, K input features, G group size. Both kinds are checked when they are opened
+(names, shapes, types; for int4 also that every scale is finite and not negative).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FloatLinear:
 
 @dataclass(frozen=True)
 class Int4Linear:
-    """value(n, k) = (nibble(n, k) - zero_point(n, k / G)) * scale(n, k / G); zero point 8 if absent."""
+    """value(n, k) = (nibble(n, k) - zero_point(n, k / G)) * scale(n, k / G); 8 if absent."""
 
     checkpoint: Checkpoint
     module: str
@@ -74,9 +74,7 @@ def _open_int4(checkpoint: Checkpoint, module: str, n: int, k: int) -> Int4Linea
         )
     checkpoint.expect(f"{module}.weight_packed", (n, (k + 7) // 8), (data_types.INT32,))
     if f"{module}.weight_shape" in checkpoint:
-        checkpoint.expect(
-            f"{module}.weight_shape", (2,), (data_types.INT64, data_types.INT32)
-        )
+        checkpoint.expect(f"{module}.weight_shape", (2,), (data_types.INT64, data_types.INT32))
         shape = checkpoint.read(f"{module}.weight_shape").tolist()
         if shape != [n, k]:
             raise DovetailError(
@@ -96,9 +94,7 @@ def _open_int4(checkpoint: Checkpoint, module: str, n: int, k: int) -> Int4Linea
     if zero_point in checkpoint:
         checkpoint.expect(zero_point, ((n + 7) // 8, groups), (data_types.INT32,))
     _check_scales(checkpoint, scale.name)
-    return Int4Linear(
-        checkpoint, module, n, k, group_size, zero_point in checkpoint, scale.dtype
-    )
+    return Int4Linear(checkpoint, module, n, k, group_size, zero_point in checkpoint, scale.dtype)
 
 
 def _check_scales(checkpoint: Checkpoint, tensor: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packing of the compressed-tensors `pack-quantized` format: eight 4-bit values in an int32, the first
-in the lowest bits, each stored as signed + 8 (so as 0..15).
+"""The packing of the compressed-tensors `pack-quantized` format: eight 4-bit values in an int32,
+the first in the lowest bits, each stored as signed + 8 (so as 0..15).
 
     weight_packed      int32 [N, ceil(K/8)]    packed along K
     weight_zero_point  int32 [ceil(N/8), K/G]  packed along N

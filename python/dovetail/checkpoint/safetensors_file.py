@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads one safetensors file: 8 bytes header length (little endian), a JSON header, the data.
 
-The header is checked completely before any tensor is read, so that a truncated or lying file is one
-clear sentence. Tensors are read by rows with plain reads, not through a memory map: the memory in use is
-the array that was asked for, and a file that shrinks meanwhile is an error instead of a signal.
+The header is checked completely before any tensor is read, so that a truncated or lying file is
+one clear sentence. Tensors are read by rows with plain reads, not through a memory map: the memory
+in use is the array that was asked for, and a file that shrinks meanwhile is an error, not a signal.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class SafetensorsFile:
         expected = math.prod(shape) * element.size
         if end - begin != expected:
             raise self._fail(
-                f"tensor {name} has {end - begin} bytes, its shape {shape} of {dtype} needs {expected}"
+                f"tensor {name} has {end - begin} bytes, its shape {shape} of {dtype} needs "
+                f"{expected}"
             )
         if base + end > size:
             raise self._fail(

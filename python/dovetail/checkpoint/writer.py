@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes safetensors shards, one tensor at a time: the header is known before the first byte of data.
+"""Writes safetensors shards, one tensor at a time; the header is known before the data.
 
-Tensors are declared first (name, type, shape), then written in any order of the declaration; shards are
-cut at `shard_bytes`. The names follow the Hugging Face convention, with an index when there are several.
+Tensors are declared first (name, type, shape), then written in any order of the declaration;
+shards are cut at `shard_bytes`. The names follow the Hugging Face convention, with an index when
+there are several.
 """
 
 from __future__ import annotations

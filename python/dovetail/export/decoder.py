@@ -1,24 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder as a graph: input and output names of docs/package.md, one AttentionPlugin per layer.
 
-Legend: B lanes, S tokens, H hidden, C capacity, R rotary width, L logit rows per lane, V vocabulary,
-Hq / Hk query / KV heads, D head size. The head is computed only for the rows in last_token_ids.
+Legend: B lanes, S tokens, H hidden, C capacity, R rotary width, L logit rows per lane, V
+vocabulary, Hq / Hk query / KV heads, D head size. The head is computed only for the rows in
+last_token_ids.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from .. import data_types
 from ..checkpoint import Checkpoint
-from ..checkpoint.linear import FloatLinear, Int4Linear, check_finite, open_linear
+from ..checkpoint.linear import FloatLinear, Int4Linear, open_linear
 from ..data_types import DataType
 from ..errors import DovetailError
 from ..models import Model
 from .graph import Graph
 from .norms import Norms
 from .options import Plan
-from .weights import Linear, QuantizedHere, can_stack, int4_gemm, matmul, read_bias
+from .weights import (
+    Bias,
+    Int4Source,
+    Linear,
+    QuantizedHere,
+    can_stack,
+    int4_gemm,
+    matmul,
+    read_bias,
+)
 
 
 class Decoder:
@@ -152,7 +164,7 @@ class Decoder:
         if isinstance(head, Int4Linear):
             if wanted == "float":
                 raise DovetailError(
-                    f"{self.checkpoint.path}: --head float, but {module} is int4 in the checkpoint; "
+                    f"{self.checkpoint.path}: --head float, but {module} is int4 here; "
                     f"quantize with --keep {module.rsplit('.', 1)[-1]}"
                 )
             return head
@@ -173,7 +185,9 @@ class Decoder:
     ) -> str:
         """All modules applied to x, side by side, as activation type."""
         linears = self._open(modules, k)
-        biases = [read_bias(self.checkpoint, module, n) for module, n in modules] if with_bias else []
+        biases = (
+            [read_bias(self.checkpoint, module, n) for module, n in modules] if with_bias else []
+        )
         if can_stack(linears):
             return self._int4(x, linears, name, self.plan.plain, biases)
         parts = []
@@ -183,7 +197,14 @@ class Decoder:
         joined = self.graph.node("Concat", parts, f"{name}.joined", axis=-1)
         return self.graph.cast(joined, self.plan.plain, self.plan.dtype, name)
 
-    def _linear(self, x, linear: Linear, name: str, source: DataType | None = None, bias=None) -> str:
+    def _linear(
+        self,
+        x: str,
+        linear: Linear,
+        name: str,
+        source: DataType | None = None,
+        bias: Bias | None = None,
+    ) -> str:
         """One layer; x has type `source` (default: the plain type), the result the plain type."""
         g, plan = self.graph, self.plan
         source = source or plan.plain
@@ -195,13 +216,21 @@ class Decoder:
             self._int4(x, [linear], name, source, biases), plan.dtype, plan.plain, f"{name}.plain"
         )
 
-    def _int4(self, x: str, linears: list, name: str, source: DataType, biases=()) -> str:
+    def _int4(
+        self,
+        x: str,
+        linears: Sequence[Int4Source],
+        name: str,
+        source: DataType,
+        biases: Sequence[Bias] = (),
+    ) -> str:
+        """One GEMM over stacked layers; x has type `source`, the result the activation type."""
         plan = self.plan
         self.int4_group_sizes.add(linears[0].group_size)
         x = self.graph.cast(x, source, plan.dtype, f"{name}.input")
         bias = (list(biases), plan.dtype) if biases else None
         return int4_gemm(
-            self.graph, x, linears, name, plan.engine.layout, plan.options.compute, bias
+            self.graph, x, list(linears), name, plan.engine.layout, plan.options.compute, bias
         )
 
     def _kv_scales(self, i: int, name: str) -> str:

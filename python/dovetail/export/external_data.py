@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """model.onnx.data: every large initializer, 64-byte aligned, written one at a time.
 
-While the graph is built, an initializer is only declared: its place in the file is fixed by type and
-shape. Its bytes come later from a producer, so the weights of the model are never in memory together.
+While the graph is built, an initializer is only declared: its place in the file is fixed by type
+and shape. Its bytes come later from a producer, so the weights of the model are never in memory
+together.
 """
 
 from __future__ import annotations

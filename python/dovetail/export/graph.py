@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds an ONNX graph node by node. A value is its name; plugin nodes follow the C++ declarations."""
+"""Builds an ONNX graph node by node. A value is its name; our nodes follow the C++ schemas."""
 
 from __future__ import annotations
 

@@ -15,10 +15,11 @@ class Engine:
     name: str
     layout: str  # of int4 weights
     dtypes: tuple[DataType, ...]
-    # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels for
-    # norms and elementwise operators are 2 to 6 times slower in fp16 than in fp32, and absent in bf16.
+    # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels
+    # for norms and elementwise operators are 2 to 6 times slower in fp16 than in fp32, and absent
+    # in bf16.
     plain_dtype: DataType | None
-    fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization instead of standard operators
+    fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
 
 
 ENGINES = {
@@ -85,9 +86,7 @@ def make_plan(options: ExportOptions) -> Plan:
         raise DovetailError(
             f"--head-group-size is {options.head_group_size}, expected 32, 64 or 128"
         )
-    return Plan(
-        options, engine, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name]
-    )
+    return Plan(options, engine, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name])
 
 
 def _choice(what: str, value: str, choices: tuple[str, ...]) -> str:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear layers as graph nodes: int4 weights in a kernel's layout, or float weights for MatMul.
 
-Layers that share their input (q, k, v; gate, up) become one int4 GEMM whose rows are stacked, when they
-have the same group size and kind; otherwise one node each, and a Concat. The int4 layouts are written by
-the C++ packers. MatMul wants [K, N]: a float weight is read whole and written transposed in slices.
+Layers that share their input (q, k, v; gate, up) become one int4 GEMM whose rows are stacked, when
+they have the same group size and kind; otherwise one node each, and a Concat. The int4 layouts are
+written by the C++ packers. MatMul wants [K, N]: a float weight is read whole and written
+transposed in slices.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class QuantizedHere:
 
 Int4Source = Int4Linear | QuantizedHere
 Linear = FloatLinear | Int4Linear | QuantizedHere
+Bias = Callable[[], np.ndarray]  # reads it
 
 
 def can_stack(linears: list[Linear]) -> bool:
@@ -52,7 +54,7 @@ def can_stack(linears: list[Linear]) -> bool:
     return len(kinds) == 1
 
 
-def read_bias(checkpoint: Checkpoint, module: str, n: int) -> Callable[[], np.ndarray]:
+def read_bias(checkpoint: Checkpoint, module: str, n: int) -> Bias:
     name = checkpoint.expect(f"{module}.bias", (n,), data_types.FLOATS).name
     return lambda: check_finite(checkpoint.read(name), checkpoint, name)
 
@@ -64,9 +66,9 @@ def int4_gemm(
     name: str,
     layout: str,
     compute: str,
-    bias: tuple[list[Callable[[], np.ndarray]], DataType] | None = None,
+    bias: tuple[list[Bias], DataType] | None = None,
 ) -> str:
-    """out[..., N] with N = all rows of `sources`, stacked; the bias parts belong to them in order."""
+    """out[..., N] with N = all rows of `sources`, stacked; bias parts in their order."""
     n = sum(source.n for source in sources)
     k, group_size = sources[0].k, sources[0].group_size
     scale_type = _stored_scale_type(sources)
@@ -86,9 +88,7 @@ def int4_gemm(
     if bias is not None:
         parts, dtype = bias
         inputs["bias"] = graph.initializer(f"{name}.bias", dtype, (n,))
-        graph.data.produce(
-            lambda: ((f"{name}.bias", part().astype(dtype.numpy)) for part in parts)
-        )
+        graph.data.produce(lambda: ((f"{name}.bias", part().astype(dtype.numpy)) for part in parts))
     attributes = {
         "gemm_n": n,
         "gemm_k": k,
@@ -107,12 +107,10 @@ def matmul(
     linear: FloatLinear,
     name: str,
     dtype: DataType,
-    bias: Callable[[], np.ndarray] | None = None,
+    bias: Bias | None = None,
 ) -> str:
     weight = graph.initializer(f"{name}.weight", dtype, (linear.k, linear.n))
-    graph.data.produce(
-        lambda: ((weight, part) for part in _transposed(linear, dtype))
-    )
+    graph.data.produce(lambda: ((weight, part) for part in _transposed(linear, dtype)))
     if bias is None:
         return graph.node("MatMul", [activations, weight], name)
     product = graph.node("MatMul", [activations, weight], f"{name}.product")

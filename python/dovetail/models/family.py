@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a decoder-only architecture family is, as data: one Family value per file of this folder.
 
-Every family is the same pre-norm decoder: RMSNorm, attention with RoPE, RMSNorm, SwiGLU. A Family says
-how the checkpoint names its tensors and which of the options below it has. `{i}` is the layer number.
+Every family is the same pre-norm decoder: RMSNorm, attention with RoPE, RMSNorm, SwiGLU. A Family
+says how the checkpoint names its tensors and which of the options below it has. `{i}` stands for
+the layer number.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Family:
     model_types: tuple[str, ...]  # `model_type` of config.json
     qkv_bias: bool = False  # q, k and v projections have a bias
     qk_norm: bool = False  # RMSNorm per head on q and k before RoPE
-    # "none"; "all": `sliding_window` holds for every layer; "switched": only with `use_sliding_window`,
-    # from layer `max_window_layers` on. `layer_types`, where present, decides instead of the rule.
+    # "none"; "all": `sliding_window` holds for every layer; "switched": only with
+    # `use_sliding_window`, from layer `max_window_layers` on. `layer_types`, where present,
+    # decides instead of the rule.
     sliding_window: str = "none"
     # What config.json may leave out, with the value of the family's reference configuration.
     defaults: dict[str, Any] = field(default_factory=dict)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qwen2 and Qwen2.5: a bias on q, k and v; a sliding window on the upper layers when switched on."""
+"""Qwen2 and Qwen2.5: a bias on q, k and v; where switched on, a window on the upper layers."""
 
 from .family import Family
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotary position embedding: which scaling config.json asks for, and the cos/sin table of the graph.
+"""Rotary position embedding: what config.json asks for, and the cos/sin table.
 
-f_j = theta^(-2j/R) for j = 0..R/2-1, R the rotary width (Su et al. 2021, RoFormer, arXiv 2104.09864).
+f_j = theta^(-2j/R) for j = 0..R/2-1, R the rotary width (Su et al. 2021, arXiv 2104.09864).
   default  f_j
   linear   f_j / factor (Chen et al. 2023, position interpolation, arXiv 2306.15595)
   llama3   by wavelength w = 2 pi / f against the original context length L: w below
-           L / high_freq_factor keeps f, w above L / low_freq_factor becomes f / factor, in between the
-           two are mixed with s = (L / w - low) / (high - low) (as released with Llama 3.1)
+           L / high_freq_factor keeps f, w above L / low_freq_factor becomes f / factor, in between
+           the two are mixed with s = (L / w - low) / (high - low) (as released with Llama 3.1)
 The table is computed in fp64 and stored as fp32, row = position: R/2 cosines, then R/2 sines.
 """
 
@@ -70,7 +70,8 @@ def read_rope(config: Config, head_size: int, default_theta: float) -> Rope:
         kind = "default"
     if kind not in TYPES:
         raise DovetailError(
-            f"{parameters.where}: rope_type {kind} is not supported; supported are " + ", ".join(TYPES)
+            f"{parameters.where}: rope_type {kind} is not supported; supported are "
+            + ", ".join(TYPES)
         )
     partial = parameters.number("partial_rotary_factor", None) or config.number(
         "partial_rotary_factor", 1.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Round-to-nearest int4 of rows of a weight; the search itself is C++ (python/native/quantize.h)."""
+"""Round-to-nearest int4 of rows of a weight; the search is python/native/quantize.h."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .. import _native, data_types
 
 @dataclass(frozen=True)
 class QuantizedRows:
-    """codes uint8 [n, K] 0..15, scales fp32 [n, K/G], zero points uint8 [n, K/G] or None (then 8)."""
+    """codes uint8 [n, K] 0..15, scales fp32 [n, K/G], zero points uint8 [n, K/G] or None: 8."""
 
     codes: np.ndarray
     scales: np.ndarray
@@ -23,8 +23,8 @@ class QuantizedRows:
 
 
 def search_type(weight_type: data_types.DataType) -> data_types.DataType:
-    """What scales are rounded to. fp32 weights get scales that fp16 holds: 11 bits are plenty, and the
-    exporter may then store two bytes a scale without loss."""
+    """What scales are rounded to. fp32 weights get scales that fp16 holds: 11 bits are plenty, and
+    the exporter may then store two bytes a scale without loss."""
     return data_types.BF16 if weight_type is data_types.BF16 else data_types.FP16
 
 

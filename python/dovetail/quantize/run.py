@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dovetail quantize`: a checkpoint in, an int4 checkpoint in the compressed-tensors convention out.
+"""`dovetail quantize`: a checkpoint in, an int4 checkpoint (compressed-tensors) out.
 
-Weights are read, quantized and written in blocks of rows, so that memory does not grow with the model.
+Weights are read, quantized and written in blocks of rows, so that memory does not grow with the
+model.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def quantize(
 
 
 def _kept_modules(model: Model, keep: tuple[str, ...]) -> list[str]:
-    """Modules that a --keep word names: a whole path, or whole parts of one ("lm_head", "layers.0")."""
+    """Modules that a --keep word names: a whole path, or parts of one ("lm_head", "layers.0")."""
     names = [module for module, _, _ in model.quantizable()]
     tensors = model.family.tensors
     kept: set[str] = set()
@@ -111,8 +112,9 @@ def _open_linears(
         assert isinstance(linear, FloatLinear)
         if k % group_size:
             raise DovetailError(
-                f"{checkpoint.path}: tensor {linear.tensor} has {k} inputs, expected a multiple of the "
-                f"group size {group_size}; use a smaller group or --keep {module.rsplit('.', 1)[-1]}"
+                f"{checkpoint.path}: tensor {linear.tensor} has {k} inputs, expected a multiple of "
+                f"the group size {group_size}; use a smaller group or "
+                f"--keep {module.rsplit('.', 1)[-1]}"
             )
         linears[linear.tensor] = linear
     return linears
@@ -128,9 +130,7 @@ def _declare(tensor: str, linear: FloatLinear, options: QuantizeOptions) -> list
     ]
     if options.asymmetric:
         declared.append(
-            Declared(
-                f"{module}.weight_zero_point", data_types.INT32, ((linear.n + 7) // 8, groups)
-            )
+            Declared(f"{module}.weight_zero_point", data_types.INT32, ((linear.n + 7) // 8, groups))
         )
     return declared
 
@@ -193,7 +193,7 @@ def _write_quantized(
 
 
 def _blocks(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of about BLOCK_BYTES; multiples of 8, because zero points are packed by eight."""
+    """Ranges of rows of about BLOCK_BYTES, multiples of 8: zero points are packed by eight."""
     step = max(8, BLOCK_BYTES // max(1, row_bytes) // 8 * 8)
     for start in range(0, rows, step):
         yield start, min(start + step, rows)
