@@ -8,6 +8,7 @@
 // value of the 32-bit sums. exact: code - zero_point as fp32 (exact), FMA, the scale once per
 // group.
 #include "cpu/avx2/int4_activations.h"
+#include "cpu/avx2/int4_stream.h"
 #include "cpu/avx2/int4_unswizzle.h"
 #include "cpu/int4_gemm_kernels.h"
 
@@ -17,7 +18,6 @@ namespace {
 #define DOVETAIL_UNROLL _Pragma("GCC unroll 16")
 
 constexpr int kRows = 6;  // 12 sums, 2 code or weight vectors, a broadcast, a product: all 16 ymm
-constexpr int kPrefetchLines = 24;
 
 inline __attribute__((always_inline)) __m256i load_half(const std::uint8_t* line, int half) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + half * 32));
@@ -45,6 +45,7 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
+    prefetch_page(line);
     const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m256i total[R][2];
@@ -69,8 +70,6 @@ void multiply_int8(const Int4MultiplyTask& t) {
         sums[r][0] = sums[r][1] = _mm256_setzero_si256();
       }
       for (int i = 0; i < 4; ++i, line += kLineBytes) {
-        _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes),
-                     _MM_HINT_T0);
         const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
         DOVETAIL_UNROLL
         for (int high = 0; high < 2; ++high, a += R) {
@@ -118,6 +117,7 @@ void multiply_exact(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const float*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
+    prefetch_page(line);
     __m256 sums[R][2];
     DOVETAIL_UNROLL
     for (int r = 0; r < R; ++r) {
@@ -126,7 +126,6 @@ void multiply_exact(const Int4MultiplyTask& t) {
     const __m256 zero_points[2] = {_mm256_cvtepi32_ps(zero_points8(t, g, 0)),
                                    _mm256_cvtepi32_ps(zero_points8(t, g, 1))};
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 8 * R) {
-      _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes), _MM_HINT_T0);
       const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
       DOVETAIL_UNROLL
       for (int j = 0; j < 8; ++j) {  // byte j % 4 of a lane, high nibble from j = 4 on

@@ -6,6 +6,7 @@
 // halves of a line. exact: vpermps looks the value of a code up in a table of 16 floats, then FMA;
 // the scale once per group.
 #include "cpu/avx2/int4_activations.h"
+#include "cpu/avx2/int4_stream.h"
 #include "cpu/avx2/int4_unswizzle.h"
 #include "cpu/int4_gemm_kernels.h"
 
@@ -15,7 +16,6 @@ namespace {
 #define DOVETAIL_UNROLL _Pragma("GCC unroll 16")
 
 constexpr int kRows = 16;  // 16 sums, 2 code vectors, mask: half of the registers stay free
-constexpr int kPrefetchLines = 24;
 
 inline __attribute__((always_inline)) __m512 load16(const void* data, FloatFormat format,
                                                     std::int64_t i) {
@@ -41,6 +41,7 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
+    prefetch_page(line);
     const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m512i sums[R];
@@ -63,7 +64,6 @@ void multiply_int8(const Int4MultiplyTask& t) {
       }
     }
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 2 * R) {
-      _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes), _MM_HINT_T0);
       const __m512i codes = _mm512_loadu_si512(line);
       const __m512i low = _mm512_and_si512(codes, nibble);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
@@ -97,6 +97,7 @@ void multiply_exact(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const float*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
+    prefetch_page(line);
     __m512 sums[R];
     DOVETAIL_UNROLL
     for (int r = 0; r < R; ++r) {
@@ -105,7 +106,6 @@ void multiply_exact(const Int4MultiplyTask& t) {
     const __m512 zero_points =
         t.zero_points == nullptr ? _mm512_setzero_ps() : _mm512_cvtepi32_ps(zero_points16(t, g));
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 8 * R) {
-      _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchLines * kLineBytes), _MM_HINT_T0);
       const __m512i codes = _mm512_loadu_si512(line);
       DOVETAIL_UNROLL
       for (int j = 0; j < 8; ++j) {  // byte j % 4 of a lane, high nibble from j = 4 on
