@@ -41,6 +41,27 @@ DOVETAIL_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4],
 #endif
 }
 
+// d = A * B: the same with an accumulator of zero, which costs no register.
+template <class T>
+DOVETAIL_DEVICE void mma_m16n8k16_from_zero(float (&d)[4], const uint32_t (&a)[4],
+                                            const uint32_t (&b)[2] DOVETAIL_SITE) {
+#if defined(DOVETAIL_SIMT_HOST)
+  for (float& sum : d) sum = 0.0f;
+  mma_m16n8k16<T>(d, a, b, site);
+#else
+#define DOVETAIL_MMA_FROM_ZERO(shape_and_types)                                       \
+  asm volatile("mma.sync.aligned." shape_and_types                                    \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};" \
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                       \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(0.0f))
+  if constexpr (std::is_same_v<T, Half>) {
+    DOVETAIL_MMA_FROM_ZERO("m16n8k16.row.col.f32.f16.f16.f32");
+  } else {
+    DOVETAIL_MMA_FROM_ZERO("m16n8k16.row.col.f32.bf16.bf16.f32");
+  }
+#endif
+}
+
 // E4m3 inputs; sm_89 and later (kHasE4m3Mma), a trap elsewhere.
 inline constexpr bool kHasE4m3Mma = DOVETAIL_ARCH >= 89 || DOVETAIL_ARCH == 0;
 

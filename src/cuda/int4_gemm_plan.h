@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an int4 GEMM runs on a GPU: tile, split of K, workspace, grid. A pure function of the problem
+// and the device, in host code.
+//
+// Legend: M rows, K in, N out, G group size. A slab is 64 k. A block computes `rows` x `columns`
+// outputs over its share of the slabs, `warps_k` slabs a pipeline stage:
+//
+//     output   <- columns ->         warps_m x warps_n warps cover the block's outputs, 32 columns
+//     and
+//            +---------------+       16 * row_tiles rows each; warps_k such sets share the slabs of
+//            a
+//       rows | block (x, y)  |       stage and add their sums at the end
+//            +---------------+
+//
+// When the outputs give fewer blocks than the GPU holds, K is split over `splits` blocks (grid z);
+// each writes fp32 sums to the workspace and a second kernel adds them in the order of k. So the
+// result never depends on timing, and the workspace need not be cleared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "dovetail/cuda.h"
+#include "dovetail/int4_gemm.h"
+
+namespace dovetail::cuda {
+
+inline constexpr int kSlab = 64;
+inline constexpr int kWarpColumns = 32;
+
+struct Int4GemmTile {
+  int row_tiles, warps_m, warps_n, warps_k, stages;
+
+  constexpr int rows() const { return 16 * row_tiles * warps_m; }
+  constexpr int columns() const { return kWarpColumns * warps_n; }
+  constexpr int threads() const { return 32 * warps_m * warps_n * warps_k; }
+};
+
+// 16 rows: one token or a small tree; the weights stream through 6 short stages. 128 rows: prefill;
+// a warp's 64 x 32 outputs read shared memory slower than the tensor cores multiply.
+inline constexpr Int4GemmTile kInt4GemmTiles[] = {
+    {.row_tiles = 1, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 6},
+    {.row_tiles = 2, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 4},
+    {.row_tiles = 2, .warps_m = 2, .warps_n = 2, .warps_k = 1, .stages = 4},
+    {.row_tiles = 4, .warps_m = 2, .warps_n = 4, .warps_k = 1, .stages = 4},
+};
+inline constexpr int kInt4GemmTileCount = 4;
+// fp32 activations take twice the shared memory and three products each: no 128-row tile.
+inline constexpr int kInt4GemmTileCountFp32 = 3;
+
+// Shared memory of one stage, in this order: activations [warps_k, rows, 64], weights [warps_k,
+// columns, 32 bytes], scales [warps_k, 2 groups, columns] in 4 bytes each, zero points [warps_k, 2,
+// columns].
+struct Int4GemmStage {
+  int weights, scales, zero_points, bytes;  // offsets, and the end
+};
+constexpr Int4GemmStage int4_gemm_stage(const Int4GemmTile& t, int element_bytes) {
+  const int weights = t.warps_k * t.rows() * kSlab * element_bytes;
+  const int scales = weights + t.warps_k * t.columns() * 32;
+  const int zero_points = scales + t.warps_k * 2 * t.columns() * 4;
+  return {weights, scales, zero_points, zero_points + t.warps_k * 2 * t.columns()};
+}
+constexpr int int4_gemm_shared_bytes(const Int4GemmTile& t, int element_bytes) {
+  return t.stages * int4_gemm_stage(t, element_bytes).bytes;
+}
+
+struct Int4GemmSchedule {
+  Int4GemmProblem problem;
+  int tile = 0;  // index into kInt4GemmTiles
+  int splits = 1;
+  std::int64_t slabs = 0, slabs_per_split = 0;
+  std::int64_t blocks_m = 0, blocks_n = 0;
+  int shared_bytes = 0;
+  std::size_t workspace_bytes = 0;
+  bool overlap_kernels = false;  // programmatic dependent launch of the second kernel
+};
+
+Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem,
+                                            const CudaDevice& device);
+std::string describe(const Int4GemmSchedule& schedule);
+
+// Only launches. prepare, once per schedule and device, lifts the kernel's shared-memory limit.
+Status prepare_int4_gemm(const Int4GemmSchedule& schedule);
+Status run_int4_gemm(const Int4GemmSchedule& schedule, const Int4GemmBuffers& buffers,
+                     void* stream);
+
+}  // namespace dovetail::cuda

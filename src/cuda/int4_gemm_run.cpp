@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/int4_gemm_run.h"
+
+#include <tuple>
+
+#include "ops/message.h"
+
+namespace dovetail::cuda {
+
+Status prepare_int4_gemm(const Int4GemmSchedule& s) {
+  switch (s.problem.activation_type) {
+    case DataType::kFloat16:
+      return prepare_int4_gemm_fp16(s);
+    case DataType::kBFloat16:
+      return prepare_int4_gemm_bf16(s);
+    default:
+      return prepare_int4_gemm_fp32(s);
+  }
+}
+
+Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream) {
+  if (s.problem.m == 0) return Status::success();
+  const Int4GemmAttributes& a = s.problem.attributes;
+  for (const auto& [name, pointer, needed, alignment] :
+       {std::tuple("activations", b.activations, true, 16),
+        std::tuple("weights", b.weights, true, 16), std::tuple("scales", b.scales, true, 16),
+        std::tuple("zero_points", b.zero_points, a.has_zero_points != 0, 16),
+        std::tuple("bias", b.bias, a.has_bias != 0, 4),
+        std::tuple("output", static_cast<const void*>(b.output), true, 8),
+        std::tuple("workspace", static_cast<const void*>(b.workspace), s.workspace_bytes > 0,
+                   16)}) {
+    if (needed && pointer == nullptr) return invalid_argument("int4_gemm: ", name, " is null");
+    if (needed &&
+        reinterpret_cast<std::uintptr_t>(pointer) % static_cast<unsigned>(alignment) != 0) {
+      return invalid_argument("int4_gemm: ", name, " is at ", pointer, ", expected a multiple of ",
+                              alignment);
+    }
+  }
+  switch (s.problem.activation_type) {
+    case DataType::kFloat16:
+      return run_int4_gemm_fp16(s, b, stream);
+    case DataType::kBFloat16:
+      return run_int4_gemm_bf16(s, b, stream);
+    default:
+      return run_int4_gemm_fp32(s, b, stream);
+  }
+}
+
+}  // namespace dovetail::cuda

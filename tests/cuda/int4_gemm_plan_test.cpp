@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA plan of the int4 GEMM: the properties that hold on every device, and a few plans in
+// words.
+#include "cuda/int4_gemm_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace dovetail::cuda {
+namespace {
+
+Int4GemmProblem problem(std::int64_t m, std::int32_t n, std::int32_t k, DataType type) {
+  return {.attributes = {.gemm_n = n,
+                         .gemm_k = k,
+                         .group_size = 128,
+                         .weight_layout = WeightLayout::kCudaV1},
+          .activation_type = type,
+          .scale_type = DataType::kFloat16,
+          .m = m};
+}
+
+constexpr int kMultiprocessors[] = {1, 2, 14, 16, 48, 82, 108, 132, 148, 188};
+
+TEST(Int4GemmPlan, CoversEveryOutputAndEveryKOnEveryDevice) {
+  for (const int multiprocessors : kMultiprocessors) {
+    for (const int shared_kb : {99, 163, 227}) {
+      for (const DataType type : {DataType::kFloat16, DataType::kFloat32}) {
+        for (const std::int64_t m : {0, 1, 16, 17, 64, 65, 4096}) {
+          for (const auto& [n, k] : {std::pair(1, 128), std::pair(1024, 4096),
+                                     std::pair(4096, 14336), std::pair(128256, 2048)}) {
+            const auto s = schedule_int4_gemm(problem(m, n, k, type),
+                                              {.compute_capability = 80,
+                                               .multiprocessors = multiprocessors,
+                                               .shared_memory_bytes = shared_kb * 1024});
+            ASSERT_TRUE(s.ok()) << s.status().message();
+            SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
+            const Int4GemmTile& t = kInt4GemmTiles[s->tile];
+            EXPECT_GE(s->blocks_m * t.rows(), m);
+            EXPECT_GE(s->blocks_n * t.columns(), n);
+            EXPECT_EQ(s->slabs * 64, k);
+            EXPECT_GE(s->splits * s->slabs_per_split, s->slabs);
+            EXPECT_LT((s->splits - 1) * s->slabs_per_split, s->slabs) << "a split without work";
+            EXPECT_LE(s->shared_bytes, shared_kb * 1024);
+            EXPECT_LE(s->blocks_n, 65535);
+            EXPECT_LE(s->splits, 64);
+            EXPECT_EQ(s->workspace_bytes,
+                      s->splits > 1 ? static_cast<std::size_t>(s->splits * m * n * 4) : 0u);
+            // K is split only while the GPU has room for the blocks.
+            if (s->splits > 1) {
+              EXPECT_LE(s->blocks_m * s->blocks_n * s->splits, 8 * multiprocessors);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Int4GemmPlan, FillsALargeGpuAtOneRow) {
+  // N = 1024 gives 16 blocks of columns; without a split of K 116 of 132 multiprocessors would
+  // idle.
+  const CudaDevice h100{
+      .compute_capability = 90, .multiprocessors = 132, .shared_memory_bytes = 227 * 1024};
+  const auto s = schedule_int4_gemm(problem(1, 1024, 4096, DataType::kFloat16), h100);
+  ASSERT_TRUE(s.ok());
+  EXPECT_EQ(describe(*s),
+            "int4_gemm: cuda, tile 16x64, 6 stages, 128 threads, grid 1x16x8, 512 k a block, "
+            "56832 bytes of shared memory, 32768 bytes of workspace");
+  EXPECT_GE(s->blocks_n * s->splits, 128);
+}
+
+TEST(Int4GemmPlan, RefusesWithAReason) {
+  const auto message = [](Int4GemmProblem p, int capability = 80, int shared = 163 * 1024) {
+    return schedule_int4_gemm(p, {.compute_capability = capability,
+                                  .multiprocessors = 108,
+                                  .shared_memory_bytes = shared})
+        .status()
+        .message();
+  };
+  Int4GemmProblem p = problem(1, 64, 128, DataType::kFloat16);
+  EXPECT_EQ(message(p), "");
+  EXPECT_EQ(message(p, 75), "int4_gemm: the device is sm_75, expected sm_80 or later");
+  EXPECT_EQ(message(p, 80, 48 * 1024),
+            "int4_gemm: a block needs 56832 bytes of shared memory, the device has 49152");
+  p.attributes.weight_layout = WeightLayout::kCpuV1;
+  EXPECT_EQ(message(p),
+            "int4_gemm: weight_layout is cpu_v1, expected edgellm_v1 or cuda_v1 on CUDA");
+  p.attributes.weight_layout = WeightLayout::kCudaV1;
+  p.attributes.compute_mode = ComputeMode::kInt8;
+  EXPECT_EQ(message(p), "int4_gemm: compute_mode is int8, expected auto or exact on CUDA");
+}
+
+}  // namespace
+}  // namespace dovetail::cuda

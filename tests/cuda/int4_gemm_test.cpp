@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The int4 GEMM kernels, run on the SIMT host model: every case of conformance/int4_gemm_cases.h
+// from both weight layouts, on devices of different sizes (so with different splits of K) and block
+// orders. The model itself reports races, reads of unwritten memory and strays; poison is in every
+// output and workspace.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "conformance/int4_gemm_instance.h"
+#include "cuda/device_memory.h"
+#include "cuda/int4_gemm_plan.h"
+
+namespace dovetail {
+namespace {
+
+using conformance::Int4GemmCase;
+using conformance::Int4GemmData;
+using conformance::Int4GemmInstance;
+using conformance::kInt4GemmCases;
+using test_support::DeviceBuffer;
+using Bytes = std::vector<std::byte>;
+
+constexpr CudaDevice kA100{
+    .compute_capability = 80, .multiprocessors = 108, .shared_memory_bytes = 163 * 1024};
+constexpr CudaDevice kH100{
+    .compute_capability = 90, .multiprocessors = 132, .shared_memory_bytes = 227 * 1024};
+constexpr CudaDevice kOneMultiprocessor{
+    .compute_capability = 86, .multiprocessors = 1, .shared_memory_bytes = 99 * 1024};
+
+DeviceBuffer<std::byte> on_device(const void* data, std::int64_t bytes) {
+  const auto* at = static_cast<const std::byte*>(data);
+  return DeviceBuffer<std::byte>(std::span(at, data == nullptr ? 0 : static_cast<size_t>(bytes)));
+}
+
+// Runs twice on one workspace; the result, or a sentence.
+std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& result,
+                int* splits = nullptr) {
+  const Int4GemmProblem& p = instance.problem();
+  const auto schedule = cuda::schedule_int4_gemm(p, device);
+  if (!schedule.ok()) return schedule.status().message();
+  if (splits != nullptr) *splits = schedule->splits;
+  const Int4GemmBuffers host = instance.buffers();
+  const auto element = static_cast<std::int64_t>(size_of(p.activation_type));
+  const std::int64_t n = p.attributes.gemm_n, groups = scales_shape(p.attributes).count();
+  const auto activations = on_device(host.activations, p.m * p.attributes.gemm_k * element);
+  const auto weights = on_device(host.weights, weights_shape(p.attributes).count());
+  const auto scales =
+      on_device(host.scales, groups * static_cast<std::int64_t>(size_of(p.scale_type)));
+  const auto zero_points = on_device(host.zero_points, groups);
+  const auto bias = on_device(host.bias, n * element);
+  DeviceBuffer<std::byte> workspace(schedule->workspace_bytes);
+  const Status prepared = cuda::prepare_int4_gemm(*schedule);
+  if (!prepared.ok()) return prepared.message();
+  for (int round = 0; round < 2; ++round) {
+    DeviceBuffer<std::byte> output(static_cast<size_t>(p.m * n * element));
+    const Status status =
+        cuda::run_int4_gemm(*schedule,
+                            {.activations = activations.data(),
+                             .weights = weights.data(),
+                             .scales = scales.data(),
+                             .zero_points = zero_points.size() ? zero_points.data() : nullptr,
+                             .bias = bias.size() ? bias.data() : nullptr,
+                             .output = output.data(),
+                             .workspace = workspace.data()},
+                            nullptr);
+    if (!status.ok()) return status.message();
+    const Bytes got = output.read();
+    if (round == 1 && got != result) return "the second run on one workspace gives another result";
+    result = got;
+  }
+  return "";
+}
+
+class Int4GemmOnCuda : public testing::TestWithParam<Int4GemmCase> {
+ protected:
+  void TearDown() override { test_support::set_block_order(0); }
+};
+
+TEST_P(Int4GemmOnCuda, IsRightFromBothLayouts) {
+  Int4GemmInstance cuda_v1(GetParam(), WeightLayout::kCudaV1);
+  Int4GemmInstance edgellm_v1(GetParam(), WeightLayout::kEdgeLlmV1);
+  Bytes result, swizzled;
+  ASSERT_EQ(run(cuda_v1, kH100, result), "");
+  EXPECT_EQ(cuda_v1.judge({}, result.data()), "");
+  test_support::set_block_order(3);
+  ASSERT_EQ(run(edgellm_v1, kH100, swizzled), "");
+  EXPECT_TRUE(result == swizzled) << "the result depends on the weight layout or the block order";
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Int4GemmOnCuda, testing::ValuesIn(kInt4GemmCases));
+
+// Small cases on every tile, with K whole and split, in three types.
+TEST(Int4GemmSplits, AnySplitOfKIsRight) {
+  int with_splits = 0, without = 0;
+  for (const std::int64_t m : {1, 19, 50, 130}) {
+    for (const DataType type : {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32}) {
+      const Int4GemmCase c{"splits", m, 72, 800, 32, type, type, true, true, Int4GemmData::kBell};
+      Int4GemmInstance instance(c, WeightLayout::kCudaV1);
+      for (const CudaDevice& device : {kOneMultiprocessor, kA100}) {
+        for (const int order : {0, 1}) {
+          SCOPED_TRACE(testing::Message() << c << ", multiprocessors " << device.multiprocessors);
+          test_support::set_block_order(order);
+          Bytes result;
+          int splits = 0;
+          ASSERT_EQ(run(instance, device, result, &splits), "");
+          EXPECT_EQ(instance.judge({}, result.data()), "");
+          (splits > 1 ? with_splits : without) += 1;
+        }
+      }
+    }
+  }
+  test_support::set_block_order(0);
+  EXPECT_GT(with_splits, 0);
+  EXPECT_GT(without, 0);
+}
+
+TEST(Int4GemmRun, NamesABadPointer) {
+  const Int4GemmCase c{
+      "pointers",         1, 16, 32, 32, DataType::kFloat16, DataType::kFloat16, false, false,
+      Int4GemmData::kBell};
+  Int4GemmInstance instance(c, WeightLayout::kCudaV1);
+  const auto schedule = cuda::schedule_int4_gemm(instance.problem(), kA100);
+  ASSERT_TRUE(schedule.ok());
+  Int4GemmBuffers buffers{.activations = reinterpret_cast<void*>(64), .weights = nullptr};
+  EXPECT_EQ(cuda::run_int4_gemm(*schedule, buffers, nullptr).message(),
+            "int4_gemm: weights is null");
+  buffers.weights = reinterpret_cast<void*>(72);
+  EXPECT_EQ(cuda::run_int4_gemm(*schedule, buffers, nullptr).message(),
+            "int4_gemm: weights is at 0x48, expected a multiple of 16");
+}
+
+}  // namespace
+}  // namespace dovetail
