@@ -5,6 +5,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,16 +33,17 @@ class OrtFill {
   T* handle_ = nullptr;
 };
 
-// ONNX Runtime wraps a kernel's message in "Non-zero status code ... Status Message: <message>".
+// ONNX Runtime wraps a kernel's message in "Non-zero status code ... Status Message: <message>". The
+// result is one line.
 inline std::string kernel_message(std::string_view text) {
   constexpr std::string_view kMark = "Status Message: ";
   if (const std::size_t at = text.rfind(kMark); at != std::string_view::npos) {
     text.remove_prefix(at + kMark.size());
   }
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) {
-    text.remove_suffix(1);
-  }
-  return std::string(text);
+  std::string line(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line;
 }
 
 // Takes the OrtStatus; null is success.
