@@ -11,9 +11,10 @@ import numpy as np
 import timing
 from cpu_attention import KV_HEADS, Q_HEADS, add_ours, add_peer, rope_table
 from graphs import Graph, Session
+from llama_cpp import LlamaCpp, add_row
 from weights import Int4Matrix
 
-OURS, PEER = "dovetail", "ONNX Runtime"
+OURS, PEER = "dovetail", "onnxruntime"
 HIDDEN, LAYERS, HEAD_SIZE, FFN, VOCABULARY = 2048, 16, 64, 8192, 128256
 CAPACITY = 4096 + 64
 CASES = [
@@ -145,7 +146,24 @@ def bind(
     return session.bind(inputs, outputs), logits
 
 
-def measure(threads: int, quick: bool) -> Iterator[dict]:
+def llama_cpp() -> LlamaCpp | None:
+    try:
+        return LlamaCpp(
+            hidden=HIDDEN,
+            layers=LAYERS,
+            q_heads=Q_HEADS,
+            kv_heads=KV_HEADS,
+            head_size=HEAD_SIZE,
+            ffn=FFN,
+            vocabulary=VOCABULARY,
+        )
+    except RuntimeError as reason:
+        print(f"llama.cpp rows skipped: {reason}", flush=True)
+        return None
+
+
+def measure(threads: int, quick: bool, with_llama_cpp: bool) -> Iterator[dict]:
+    llama = llama_cpp() if with_llama_cpp else None
     weights = matrices()
     weight_bytes = sum(matrix.bytes_read() for matrix in weights.values())
     body_flops = 2 * sum(m.n * m.k for name, m in weights.items() if name != "head")
@@ -173,7 +191,7 @@ def measure(threads: int, quick: bool) -> Iterator[dict]:
         row = timing.summary(times, OURS)
         attention = 4 * Q_HEADS * tokens * (past + (tokens + 1) / 2) * HEAD_SIZE * LAYERS
         head = 2 * VOCABULARY * HIDDEN * logits[OURS].shape[1]
-        yield {
+        result = {
             "shape": name,
             "peers": [PEER],
             "ours": OURS,
@@ -183,3 +201,6 @@ def measure(threads: int, quick: bool) -> Iterator[dict]:
             "flops": body_flops * tokens + attention + head,
             "tokens_per_second": {side: tokens * 1e6 / us for side, us in row["median_us"].items()},
         } | row
+        if llama:
+            add_row(result, llama, threads, tokens, past, repeat=2 if quick else 5)
+        yield result

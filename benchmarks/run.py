@@ -5,6 +5,7 @@
     python benchmarks/run.py cpu                         every row; about 15 minutes
     python benchmarks/run.py cpu --quick --op int4_gemm  a few rows
     python benchmarks/run.py cpu --threads 2 --out DIR   DIR/cpu.json and DIR/cpu.md
+    python benchmarks/run.py cpu --op model --llama-cpp  also beside llama.cpp
 
 Both sides run inside ONNX Runtime, alternately, on one shared thread pool (one process per thread
 count). Every layer has its own random weights or cache, more of them than the last-level cache
@@ -26,7 +27,7 @@ sys.path[:0] = [str(BENCHMARKS), str(REPOSITORY / "python")]
 OPERATORS = ("int4_gemm", "attention", "model")
 
 
-def measure(operators: list[str], threads: int, quick: bool) -> dict:
+def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) -> dict:
     """All rows for one thread count, in this process: ONNX Runtime's shared pool cannot be
     resized."""
     import cpu_attention
@@ -44,7 +45,8 @@ def measure(operators: list[str], threads: int, quick: bool) -> dict:
     roofs = [machine.roofs(threads)]
     rows = []
     for operator in operators:
-        for row in measures[operator](threads, quick):
+        extra = (llama_cpp,) if operator == "model" else ()
+        for row in measures[operator](threads, quick, *extra):
             rows.append({"op": operator, "threads": threads} | row)
             print(machine.line(rows[-1]), flush=True)
         roofs.append(machine.roofs(threads))
@@ -67,13 +69,20 @@ def main() -> int:
         default=REPOSITORY / "build" / "benchmarks",
         help="folder of cpu.json and cpu.md (default build/benchmarks)",
     )
+    parser.add_argument(
+        "--llama-cpp",
+        action="store_true",
+        help="model rows beside llama.cpp too: unpacks Debian's packages, writes a 700 MB model",
+    )
     parser.add_argument("--worker", type=pathlib.Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     operators = arguments.op or list(OPERATORS)
     counts = [int(count) for count in arguments.threads.split(",")]
 
     if arguments.worker:
-        arguments.worker.write_text(json.dumps(measure(operators, counts[0], arguments.quick)))
+        arguments.worker.write_text(
+            json.dumps(measure(operators, counts[0], arguments.quick, arguments.llama_cpp))
+        )
         return 0
 
     import machine
@@ -82,22 +91,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
             result = pathlib.Path(folder) / f"{count}.json"
-            flags = [flag for op in operators for flag in ("--op", op)] + [
-                "--quick"
-            ] * arguments.quick
-            subprocess.run(
-                [
-                    sys.executable,
-                    __file__,
-                    "cpu",
-                    "--threads",
-                    str(count),
-                    *flags,
-                    "--worker",
-                    str(result),
-                ],
-                check=True,
-            )
+            command = [sys.executable, __file__, "cpu", "--threads", str(count)]
+            command += [flag for op in operators for flag in ("--op", op)]
+            command += ["--quick"] * arguments.quick + ["--llama-cpp"] * arguments.llama_cpp
+            subprocess.run([*command, "--worker", str(result)], check=True)
             parts.append(json.loads(result.read_text()))
     report = {"head": machine.head(REPOSITORY), "parts": parts}
     arguments.out.mkdir(parents=True, exist_ok=True)
