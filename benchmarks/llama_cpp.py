@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""llama.cpp as Debian packages it, unpacked beside this checkout and started through its own dynamic
-loader, on a random Q4_0 model of the same shape. It runs between our measurements, not alternately
-with them: a process of its own."""
+"""llama.cpp as Debian packages it, unpacked into .cache and started through its own dynamic loader,
+on a random Q4_0 model of the same shape. It runs between our measurements, not alternately with
+them: a process of its own. Its threads spin, so on a busy machine its figures mean nothing."""
 
 import json
 import pathlib
@@ -12,7 +12,10 @@ import gguf_file
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / ".cache" / "llama.cpp"
-PACKAGES = "llama.cpp-tools libllama0 libggml0 libc6 libstdc++6 libgcc-s1 libgomp1 libssl3t64 libzstd1 zlib1g"
+PACKAGES = [
+    *["llama.cpp-tools", "libllama0", "libggml0", "libc6", "libstdc++6", "libgcc-s1"],
+    *["libgomp1", "libssl3t64", "libzstd1", "zlib1g"],
+]
 # The CPU build that the flags of /proc/cpuinfo ask for; first match.
 VARIANTS = [
     ("sapphirerapids", {"amx_int8", "avx512_bf16"}),
@@ -31,7 +34,7 @@ class LlamaCpp:
         self._libraries = FOLDER / "usr" / "lib" / "x86_64-linux-gnu"
         if not (FOLDER / "usr" / "bin" / "llama-bench").exists():
             fetch = [REPOSITORY / "scripts" / "unpack_packages.sh", FOLDER, "forky", "resolute"]
-            done = subprocess.run([*fetch, *PACKAGES.split()], capture_output=True, text=True)
+            done = subprocess.run([*fetch, *PACKAGES], capture_output=True, text=True)
             if done.returncode != 0:
                 raise RuntimeError(done.stderr.strip().splitlines()[-1])
         flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
