@@ -66,10 +66,14 @@ DOVETAIL_ALWAYS_INLINE void narrow_dots(const float* query, std::int64_t d, cons
 
 template <int R, class T>
 void narrow_scores(const float* query, std::int64_t d, const T* keys, std::int64_t count,
-                   float* scores, std::int64_t score_stride) {
+                   const T* values, float* scores, std::int64_t score_stride) {
   constexpr int kStep = kNarrowKeys<R>;
+  constexpr std::int64_t kLine = 64 / sizeof(T);
   std::int64_t n = 0;
   for (; n + kStep <= count; n += kStep) {
+    for (std::int64_t i = 0; i < kStep * d; i += kLine) {
+      prefetch(values + n * d + i);
+    }
     narrow_dots<R, kStep>(query, d, keys + n * d, scores + n, score_stride);
   }
   for (; n < count; ++n) {
@@ -181,7 +185,8 @@ void narrow_block(const AttentionCall& call, const AttendItem& item, const Bound
   const std::int64_t count = end - begin;
   float* scores = scratch + where.scores;
   float* sums = scratch + where.sums;
-  narrow_scores<R>(scratch + where.query, call.d, keys, count, scores, block.keys);
+  narrow_scores<R>(scratch + where.query, call.d, keys, count, values, scores,
+                   block.keys);
   for (int r = 0; r < R; ++r) {
     float* row = scores + r * block.keys;
     if (call.cap > 0.0f) {
