@@ -13,10 +13,10 @@ std::int64_t round_up(std::int64_t a, std::int64_t b) {
   return ceil_div(a, b) * b;
 }
 
-// Few rows: K and V stay where they are, and the kernel fetches V of a block while it reads K. Blocks of
-// one page are best on Zen 4 (8k, 32/8/128, fp16: 16 keys 16.7 GB/s, 32: 16.1, 64: 13, 128: 14 per core);
-// fp32, which conversion does not slow down, likes long ones (256 keys 14 GB/s, 64: 13, 32: 12).
-// Many rows: see the head.
+// Few rows: K and V stay where they are, and the kernel fetches V of a block while it reads K.
+// Blocks of one page are best on Zen 4 (8k, 32/8/128, fp16: 16 keys 16.7 GB/s, 32: 16.1, 64: 13,
+// 128: 14 per core); fp32, which conversion does not slow down, likes long ones (256 keys 14 GB/s,
+// 64: 13, 32: 12). Many rows: see the head.
 std::int64_t keys_per_block(bool narrow, std::int64_t d, DataType cache_type) {
   if (!narrow) {
     return std::clamp<std::int64_t>(12288 / d / 48 * 48, 48, 192);
@@ -66,8 +66,13 @@ AttentionWork plan_attention(const AttentionProblem& p, int threads,
   if (narrow) {
     work.block.rows = std::max<std::int64_t>(rows, 1);
   } else {
-    const std::int64_t blocks = std::clamp<std::int64_t>(
-        ceil_div(enough, std::max<std::int64_t>(heads, 1)), 1, ceil_div(rows, panel));
+    // Every row block reads the keys again, so only calls without a history are cut finer than
+    // kMostRows.
+    const std::int64_t blocks =
+        p.mode == AttentionMode::kPrefill
+            ? std::clamp<std::int64_t>(ceil_div(enough, std::max<std::int64_t>(heads, 1)), 1,
+                                       ceil_div(rows, panel))
+            : 1;
     work.block.rows = std::min(kMostRows, round_up(ceil_div(rows, blocks), panel));
   }
   work.block.keys = keys_per_block(narrow, d, p.cache_type);

@@ -2,9 +2,8 @@
 // How attention is cut into items on a CPU: a pure function of the problem, the thread count and
 // the tier's sizes, so that it is tested and printed without running anything.
 //
-//   row blocks   A KV head's rows (tokens * group) in blocks of up to kMostRows, less when there
-//   would be
-//                fewer than kItemsPerThread items per thread.
+//   row blocks   A KV head's rows (tokens * group) in blocks of up to kMostRows; a prompt without a
+//                history in smaller ones when there would be fewer than kItemsPerThread per thread.
 //   key splits   Still too few items (few KV heads, small batch): the keys are cut as well, each
 //   split
 //                leaves a partial result, and a merge pass folds them exactly.
