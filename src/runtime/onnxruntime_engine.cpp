@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
 #include <vector>
 
 #include "runtime/graph_names.h"
@@ -42,6 +43,8 @@ Status configure(const OrtApi& api, OrtSessionOptions* session, int threads,
       api.SetSessionLogSeverityLevel(session, ORT_LOGGING_LEVEL_FATAL),
       // Workers wait for the next operator of a decode step, microseconds away, without sleeping.
       api.AddSessionConfigEntry(session, "session.intra_op.allow_spinning", "1"),
+      // Our operators cut their work for as many threads; see docs/onnxruntime.md.
+      api.AddSessionConfigEntry(session, "dovetail.threads", std::to_string(threads).c_str()),
   };
   Status first;
   for (OrtStatus* call : calls) {
