@@ -33,8 +33,8 @@ class OrtFill {
   T* handle_ = nullptr;
 };
 
-// ONNX Runtime wraps a kernel's message in "Non-zero status code ... Status Message: <message>". The
-// result is one line.
+// ONNX Runtime wraps a kernel's message in "Non-zero status code ... Status Message: <message>".
+// Only that message is kept, on one line.
 inline std::string kernel_message(std::string_view text) {
   constexpr std::string_view kMark = "Status Message: ";
   if (const std::size_t at = text.rfind(kMark); at != std::string_view::npos) {

@@ -38,7 +38,8 @@ HELD_OUT = TINY / "held_out.txt"
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return make_package(TINY / "checkpoint", tmp_path_factory.mktemp("tiny") / "package", max_batch=4)
+    folder = tmp_path_factory.mktemp("tiny") / "package"
+    return make_package(TINY / "checkpoint", folder, max_batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_perplexity_is_that_of_transformers(tiny, golden):
 
 
 def test_a_stride_gives_context_and_lowers_perplexity(tiny):
-    """The first 1,024 tokens: each with up to 127 tokens of context, then most with at least 128."""
+    """The first 1,024 tokens with up to 127 tokens of context, then most with 128 or more."""
     arguments = ("perplexity", tiny, HELD_OUT)
     side_by_side = succeed_json(*arguments, "--window", 129, "--max-pieces", 8)
     overlapping = succeed_json(*arguments, "--window", 257, "--stride", 128, "--max-pieces", 7)
@@ -100,7 +101,7 @@ def test_a_stride_gives_context_and_lowers_perplexity(tiny):
 def test_a_batch_gives_what_each_prompt_gives_alone(tiny, tmp_path):
     prompts = [
         "And",
-        "In the beginning God created the heaven and the earth, and all that was in it, and the sea",
+        "In the beginning God created the heaven and the earth, and all that was in it, and seas",
         "The LORD is my",
         "Thus saith the king:",
         "Go",  # beyond max_batch: a second batch
@@ -190,6 +191,17 @@ def test_bench_reports_the_forced_tier(tiny, tier):
     table = succeed("bench", tiny, "--prompt-tokens", 5, "--decode-tokens", 1, DOVETAIL_CPU=tier)
     assert f"tier {tier}" in table.stdout
     assert "peak memory" in table.stdout
+
+
+def test_the_cache_is_bound_in_place_and_costs_what_is_used(tiny, tmp_path):
+    """A cache of 65,536 tokens has 400 MB; a copy per step, or memory written ahead, would show."""
+    large = make_package(TINY / "checkpoint", tmp_path / "package", capacity=65536, max_batch=1)
+    options = ("--prompt-tokens", 64, "--decode-tokens", 4, "--repeat", 2, "--threads", 2)
+    used = [
+        succeed_json("bench", package, *options)["anonymous_resident_bytes"]
+        for package in (tiny, large)
+    ]
+    assert used[1] < used[0] + 32 * 2**20
 
 
 def test_half_precision_graphs_stay_close(tmp_path, golden):

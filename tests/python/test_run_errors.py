@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input to dovetail-run: one sentence that names the culprit, exit code 1, nothing on stdout."""
+"""Bad input to dovetail-run: a sentence that names the culprit, exit code 1, nothing on stdout."""
 
 import json
 
