@@ -35,10 +35,11 @@ make_folder "$out/tiny-float-pkg" "$dovetail" export models/tiny/checkpoint "$ou
   --engine onnxruntime --dtype fp32 --capacity 1024 --max-batch 4
 
 say "A continuation from the INT4 model"
+printf '%s' "$prompt"
 "$run" generate "$out/tiny-int4-pkg" "$prompt" --max-tokens 120 --temperature 0.7 --top-p 0.9 --seed 7
 printf '\n'
 
-say "What INT4 costs and what it runs like (held-out text of models/tiny, not trained on)"
+say "What INT4 costs, and how fast it is"
 for kind in float int4; do
   "$run" perplexity "$out/tiny-$kind-pkg" models/tiny/held_out.txt --json >"$out/$kind-perplexity.json"
   "$run" bench "$out/tiny-$kind-pkg" --prompt-tokens 256 --decode-tokens 128 --json >"$out/$kind-bench.json"

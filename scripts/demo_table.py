@@ -10,10 +10,10 @@ from rich.table import Table
 
 
 def main(folder: Path) -> None:
-    table = Table(title="bundled 5 M parameter model")
-    for heading in ("", "perplexity", "prefill tokens/s", "decode tokens/s", "peak memory", "package"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for kind, name in (("float", "original weights"), ("int4", "INT4 weights")):
+    table = Table(title="The bundled 5 M parameter model on held-out text")
+    for heading in ("weights", "perplexity", "prefill tok/s", "decode tok/s", "peak MiB", "package MiB"):
+        table.add_column(heading, justify="left" if heading == "weights" else "right")
+    for kind, name in (("float", "original"), ("int4", "INT4")):
         perplexity = json.loads((folder / f"{kind}-perplexity.json").read_text())
         bench = json.loads((folder / f"{kind}-bench.json").read_text())
         row = bench["rows"][0]
@@ -22,8 +22,8 @@ def main(folder: Path) -> None:
             f"{perplexity['perplexity']:.3f}",
             f"{row['prefill_tokens_per_second']:,.0f}",
             f"{row['decode_tokens_per_second']:,.0f}",
-            f"{bench['peak_resident_bytes'] / 2**20:.0f} MiB",
-            f"{bench['package_bytes'] / 2**20:.1f} MiB",
+            f"{bench['peak_resident_bytes'] / 2**20:.0f}",
+            f"{bench['package_bytes'] / 2**20:.1f}",
         )
     table.caption = f"{bench['threads']} threads, CPU tier {bench['tier']}"
     Console().print(table)

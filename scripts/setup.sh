@@ -55,7 +55,7 @@ build() {
   cmake --preset cpu "${options[@]}" >build.log 2>&1 || { cat build.log; exit 1; }
   say "Building (preset cpu, log in build.log)"
   cmake --build --preset cpu "$@" 2>&1 | tee -a build.log |
-    awk '/^\[[0-9]+\/[0-9]+\]/ { printf "\r    %s ", $1; fflush(); next } { print }'
+    awk -v tty="$([[ -t 1 ]] && echo 1 || echo 0)" '/^\[[0-9]+\/[0-9]+\]/ { if (tty) { printf "\r    %s ", $1; fflush() } else if (++n % 20 == 0) print "    " $1; next } { print }'
   printf '\n'
 }
 
