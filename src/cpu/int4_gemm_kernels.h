@@ -3,7 +3,8 @@
 // into tiles; a tier knows neither threads nor layouts other than cpu_v1's panel of 16 columns.
 //
 //   activations [M, K] --pack--> row tiles (R rows each, R = the tier's tile height)
-//     exact: fp32 [K][rows]             int8: [K/4][rows][4], scale and start value per group and row
+//     exact: fp32 [K][rows]             int8: [K/4][rows][4], scale and start value per group and
+//     row
 //   row tile x panel of 16 columns, some groups of K --multiply--> fp32 sums [rows, 16]
 //   sums + bias --store--> output [M, N]
 //
@@ -29,10 +30,11 @@ struct Int4PackTask {
   int rows;        // 1 to the tile height
   int group_size;
   FloatFormat format;
-  void* packed;            // exact: float [k][rows]; int8: [k/4][rows][4]
-  float* row_scales;       // int8 only, [k / group_size][rows]
-  // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), which is where the 32-bit sums of
-  // codes * values start when the zero point is 8: a start value costs a load, a subtraction more.
+  void* packed;       // exact: float [k][rows]; int8: [k/4][rows][4]
+  float* row_scales;  // int8 only, [k / group_size][rows]
+  // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), which is where the 32-bit
+  // sums of codes * values start when the zero point is 8: a start value costs a load, a
+  // subtraction more.
   std::int32_t* row_starts;
 };
 
@@ -73,7 +75,7 @@ struct Int4GemmKernels {
   const char* tier;
   int exact_rows;  // tile heights, at most kMaxTileRows
   int int8_rows;
-  bool auto_is_int8;  // which mode kAuto takes: the faster by measurement (docs/performance.md)
+  bool auto_is_int8;  // which mode kAuto takes: the faster by measurement
   void (*pack_exact)(const Int4PackTask&);
   void (*pack_int8)(const Int4PackTask&);
   void (*multiply_exact)(const Int4MultiplyTask&);
