@@ -20,7 +20,8 @@ T value_or_raise(Result<T> result) {
   return std::move(*result);
 }
 
-void bind_schemas(nanobind::module_& m);  // operators: attributes, inputs, outputs
-void bind_int4(nanobind::module_& m);     // int4 layouts, packers, quantizer
+void bind_schemas(nanobind::module_& m);     // operators: attributes, inputs, outputs
+void bind_int4(nanobind::module_& m);        // int4 layouts, packers, quantizer
+void bind_references(nanobind::module_& m);  // the operators in fp64
 
 }  // namespace dovetail::python

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "dovetail/cpu.h"
-#include "layout/int4_layout.h"
 #include "dovetail/int4_pack.h"
+#include "layout/int4_layout.h"
 #include "ops/message.h"
 #include "quantize.h"
 

@@ -23,6 +23,7 @@ NB_MODULE(_native, m) {
   m.doc() = "Declarations, layouts and packers of the C++ library.";
   dovetail::python::bind_schemas(m);
   dovetail::python::bind_int4(m);
+  dovetail::python::bind_references(m);
   m.def(
       "cpu_tier",
       [] {

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fp64 references of src/ops for Python: what a node must compute, to check an engine against.
+// Tensors come by the names of the declaration, as fp32 or int32 (packed weights, scales and zero
+// points as bytes); results are new arrays.
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings.h"
+#include "ops/attention.h"
+#include "ops/attention_reference.h"
+#include "ops/int4_gemm.h"
+#include "ops/int4_gemm_reference.h"
+#include "ops/message.h"
+
+namespace nb = nanobind;
+
+namespace dovetail::python {
+namespace {
+
+using Array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+std::vector<Attribute> attributes_of(const nb::dict& given) {
+  std::vector<Attribute> list;
+  for (const auto& [key, value] : given) {
+    const std::string name = nb::cast<std::string>(key);
+    if (nb::isinstance<nb::str>(value)) {
+      list.push_back({name, nb::cast<std::string>(value)});
+    } else if (nb::isinstance<nb::float_>(value)) {
+      list.push_back({name, nb::cast<double>(value)});
+    } else {
+      list.push_back({name, nb::cast<std::int64_t>(value)});
+    }
+  }
+  return list;
+}
+
+// The tensors of a node in declaration order; an unknown name is an error.
+struct Tensors {
+  std::vector<Array> arrays;
+  std::vector<TensorDesc> descriptions;
+
+  Tensors(const OpSchema& schema, const nb::dict& given) {
+    for (const TensorSpec& spec : schema.inputs) {
+      if (given.contains(spec.name)) {
+        arrays.push_back(nb::cast<Array>(given[spec.name]));
+        descriptions.push_back(describe(spec, arrays.back()));
+      }
+    }
+    if (arrays.size() != given.size()) {
+      raise(invalid_argument(schema.prefix, ": one of the ", given.size(),
+                             " inputs has a name that is not declared"));
+    }
+  }
+
+  const void* data(int position) const {
+    return position < 0 ? nullptr : arrays[static_cast<std::size_t>(position)].data();
+  }
+
+ private:
+  static TensorDesc describe(const TensorSpec& spec, const Array& array) {
+    std::vector<std::int64_t> dims;
+    for (std::size_t i = 0; i < array.ndim(); ++i) {
+      dims.push_back(static_cast<std::int64_t>(array.shape(i)));
+    }
+    const Shape shape{std::span<const std::int64_t>(dims)};
+    if (array.dtype() == nb::dtype<float>()) {
+      return {DataType::kFloat32, shape};
+    }
+    if (array.dtype() == nb::dtype<std::int32_t>()) {
+      return {DataType::kInt32, shape};
+    }
+    if (array.dtype() == nb::dtype<std::int8_t>()) {
+      return {DataType::kInt8, shape};
+    }
+    raise(invalid_argument(spec.name, " is of another type, expected fp32, int32 or int8"));
+  }
+};
+
+template <class T>
+nb::object new_array(const T* values, const Shape& shape) {
+  const auto count = static_cast<std::size_t>(shape.count());
+  T* copy = new T[count];
+  std::copy(values, values + count, copy);
+  const nb::capsule owner(copy, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  std::vector<std::size_t> dims;
+  for (int i = 0; i < shape.rank(); ++i) {
+    dims.push_back(static_cast<std::size_t>(shape[i]));
+  }
+  return nb::cast(nb::ndarray<nb::numpy, T>(copy, dims.size(), dims.data(), owner));
+}
+
+nb::tuple attention(const nb::dict& attributes, const nb::dict& inputs) {
+  using In = AttentionInput;
+  const std::vector<Attribute> list = attributes_of(attributes);
+  const AttentionAttributes parsed = value_or_raise(parse_attention_attributes(list));
+  const Tensors tensors(attention_schema(), inputs);
+  const AttentionProblem problem = value_or_raise(describe_attention(parsed, tensors.descriptions));
+  const AttentionInputMap map = attention_inputs(parsed);
+  const auto floats = [&](In input) { return static_cast<const float*>(tensors.data(map[input])); };
+  const auto ints = [&](In input) {
+    return static_cast<const std::int32_t*>(tensors.data(map[input]));
+  };
+  const Shape cache_shape = tensors.descriptions[static_cast<std::size_t>(map[In::kKvCache])].shape;
+  const Shape output_shape = attention_output_shape(problem);
+  const float* past = floats(In::kKvCache);
+  std::vector<float> cache(past, past + cache_shape.count());
+  std::vector<float> output(static_cast<std::size_t>(output_shape.count()));
+  const Status status = attention_reference(problem, {.qkv = floats(In::kQkv),
+                                                      .past_kv_cache = cache.data(),
+                                                      .kv_cache = cache.data(),
+                                                      .context_lengths = ints(In::kContextLengths),
+                                                      .rope_cos_sin = floats(In::kRopeCosSin),
+                                                      .kv_start_index = ints(In::kKvStartIndex),
+                                                      .attention_mask = ints(In::kAttentionMask),
+                                                      .attention_pos_id = ints(In::kAttentionPosId),
+                                                      .kv_scales = floats(In::kKvScales),
+                                                      .q_norm_weight = floats(In::kQNormWeight),
+                                                      .k_norm_weight = floats(In::kKNormWeight),
+                                                      .output = output.data()});
+  if (!status.ok()) {
+    raise(status);
+  }
+  return nb::make_tuple(new_array(output.data(), output_shape),
+                        new_array(cache.data(), cache_shape));
+}
+
+nb::object int4_gemm(const nb::dict& attributes, const nb::dict& inputs) {
+  using In = Int4GemmInput;
+  const std::vector<Attribute> list = attributes_of(attributes);
+  const Int4GemmAttributes parsed = value_or_raise(parse_int4_gemm_attributes(list));
+  const Tensors tensors(int4_gemm_schema(), inputs);
+  const Int4GemmProblem problem = value_or_raise(describe_int4_gemm(parsed, tensors.descriptions));
+  const Int4GemmInputMap map = int4_gemm_inputs(parsed);
+  std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.gemm_n));
+  const Status status = int4_gemm_reference(problem,
+                                            {.activations = tensors.data(map[In::kActivations]),
+                                             .weights = tensors.data(map[In::kWeights]),
+                                             .scales = tensors.data(map[In::kScales]),
+                                             .zero_points = tensors.data(map[In::kZeroPoints]),
+                                             .bias = tensors.data(map[In::kBias])},
+                                            output);
+  if (!status.ok()) {
+    raise(status);
+  }
+  return new_array(output.data(), Shape{problem.m, parsed.gemm_n});
+}
+
+}  // namespace
+
+void bind_references(nb::module_& m) {
+  m.def("attention_reference", &attention, nb::arg("attributes"), nb::arg("inputs"),
+        "AttentionPlugin in fp64: attributes and fp32 tensors by name -> output, present cache.");
+  m.def("int4_gemm_reference", &int4_gemm, nb::arg("attributes"), nb::arg("inputs"),
+        "Int4GroupwiseGemmPlugin in fp64: attributes and tensors by name -> fp64 [M, N].");
+}
+
+}  // namespace dovetail::python
