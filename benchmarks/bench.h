@@ -54,5 +54,7 @@ using RowSink = std::function<void(const nlohmann::json& row)>;
 
 Result<nlohmann::json> bench_int4(const Options& options, const Roofs& roofs, ThreadPool& pool,
                                   const RowSink& show);
+Result<nlohmann::json> bench_attention(const Options& options, const Roofs& roofs, ThreadPool& pool,
+                                       const RowSink& show);
 
 }  // namespace dovetail::bench

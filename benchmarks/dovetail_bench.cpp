@@ -19,11 +19,12 @@ struct Part {
 };
 constexpr Part kParts[] = {
     {"int4", bench_int4},
+    {"attention", bench_attention},
 };
 
 void print(const nlohmann::json& row) {
   std::printf(
-      "%-18s %-6s %10.1f us (min %.1f)  %6.1f GB/s = %3.0f%% of read %5.1f  %7.1f GOP/s = "
+      "%-28s %-6s %10.1f us (min %.1f)  %6.1f GB/s = %3.0f%% of read %5.1f  %7.1f GOP/s = "
       "%3.0f%%\n",
       row["shape"].get<std::string>().c_str(), row["compute"].get<std::string>().c_str(),
       row["median_us"].get<double>(), row["min_us"].get<double>(), row["gb_per_s"].get<double>(),
@@ -41,7 +42,9 @@ int run(int argc, char** argv) {
   app.add_option("--op", op, "int4, attention or all")->capture_default_str();
   app.add_option("--threads", threads, "threads of the pool")->capture_default_str();
   app.add_option("--seconds", options.seconds, "time per row")->capture_default_str();
-  app.add_option("--shape", options.shapes, "shapes of the op instead of its list; int4: MxNxK");
+  app.add_option("--shape", options.shapes,
+                 "shapes of the op instead of its list; int4: MxNxK, "
+                 "attention: decode,8192,1,32/8/128,fp16");
   app.add_option("--compute", options.compute, "int4: auto, exact or int8")->capture_default_str();
   app.add_option("--layout", options.layout, "int4: cpu_v1 or edgellm_v1")->capture_default_str();
   app.add_option("--group-size", options.group_size, "int4: 32, 64 or 128")->capture_default_str();
