@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernels of one pair of types, and their launches. Each pair is compiled in its own
+// file (attention_fp16.cu, ...).
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "cuda/attention_kernel.cuh"
+#include "cuda/attention_prepare.cuh"
+#include "cuda/attention_run.h"
+#include "cuda/launch.cuh"
+
+namespace dovetail::cuda {
+
+using AttentionKernel = void (*)(AttentionArguments);
+
+template <class T, class Cache, int... Tiles>
+constexpr std::array<AttentionKernel, sizeof...(Tiles)> attention_row(
+    std::integer_sequence<int, Tiles...>) {
+  return {attention_kernel<Tiles, T, Cache>...};
+}
+
+template <class T, class Cache>
+AttentionKernel find_attention_kernel(int tile) {
+  return attention_row<T, Cache>(
+      std::make_integer_sequence<int, kAttentionTileCount>{})[static_cast<std::size_t>(tile)];
+}
+
+template <class T, class Cache>
+struct AttentionLaunches {
+  static Status prepare(const AttentionSchedule& s) {
+    return cuda::prepare(find_attention_kernel<T, Cache>(s.tile),
+                         static_cast<uint32_t>(s.shared_bytes));
+  }
+
+  static Status run(const AttentionSchedule& s, const AttentionArguments& arguments, void* stream) {
+    const auto lanes = static_cast<uint32_t>(arguments.batch);
+    if (arguments.past != nullptr) {
+      const LaunchConfig copy{.grid = {static_cast<uint32_t>(s.copy_blocks),
+                                       static_cast<uint32_t>(2 * arguments.kv_heads), lanes},
+                              .block = {kPrepareThreads},
+                              .stream = stream};
+      DOVETAIL_RETURN_IF_ERROR(launch(attention_copy_past<Cache>, copy, arguments));
+    }
+    const LaunchConfig before{.grid = {static_cast<uint32_t>(s.prepare_blocks), lanes},
+                              .block = {kPrepareThreads},
+                              .stream = stream};
+    DOVETAIL_RETURN_IF_ERROR(launch(attention_prepare<T, Cache>, before, arguments));
+    const LaunchConfig attend{.grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
+                                       static_cast<uint32_t>(arguments.kv_heads), lanes},
+                              .block = {static_cast<uint32_t>(kAttentionTiles[s.tile].threads())},
+                              .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
+                              .stream = stream,
+                              .overlap_previous = s.overlap_kernels};
+    return launch(find_attention_kernel<T, Cache>(s.tile), attend, arguments);
+  }
+};
+
+}  // namespace dovetail::cuda

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a block's sums to the output. Without split keys a row is divided by its total and written.
+// With split keys each block leaves {top, total, sums} in the workspace; the block that arrives
+// last at the row block's counter folds them, in the order of the splits, so the result does not
+// depend on who was last. The counter is cleared by the pre-pass.
+//
+//   fold of parts s:  top = max top_s, total = sum 2^(top_s - top) total_s, sums likewise
+//   (tops in units of the exponent of 2)
+#pragma once
+
+#include "cuda/attention_softmax.cuh"
+
+namespace dovetail::cuda {
+
+// The rows of one block, and where they go.
+struct RowSink {
+  void* output;
+  int64_t token_row;  // first token of the lane, counted over all lanes
+  int32_t row_begin, rows, kv_head, group, q_heads, head_size;
+  float value_scale;  // of an E4M3 cache
+  float* tops;        // [rows, 2] of this split; null: write the output
+  float* sums;        // [rows, D]
+
+  DOVETAIL_DEVICE int64_t output_index(int32_t row) const {
+    const int32_t packed = row_begin + row;
+    const int64_t token = token_row + packed / group;
+    return (token * q_heads + kv_head * group + packed % group) * head_size;
+  }
+};
+
+// A row that saw nothing has total 0 and becomes zero (not a zero of either sign, not NaN).
+DOVETAIL_DEVICE float finished(float sum, float total, float value_scale) {
+  return total == 0.0f ? 0.0f : sum * (value_scale / total);
+}
+
+template <class T>
+DOVETAIL_DEVICE void put_pair(const RowSink& sink, int32_t row, int column, float total, float x,
+                              float y) {
+  if (row >= sink.rows || column >= sink.head_size) return;
+  if (sink.tops != nullptr) {
+    *reinterpret_cast<ptx::Float2*>(sink.sums + int64_t{row} * sink.head_size + column) = {x, y};
+    return;
+  }
+  auto* to = static_cast<T*>(sink.output) + sink.output_index(row) + column;
+  *reinterpret_cast<uint32_t*>(to) =
+      ptx::pack2<T>(finished(x, total, sink.value_scale), finished(y, total, sink.value_scale));
+}
+
+DOVETAIL_DEVICE void put_top(const RowSink& sink, int32_t row, float top, float total) {
+  if (sink.tops == nullptr || row >= sink.rows) return;
+  *reinterpret_cast<ptx::Float2*>(sink.tops + 2 * row) = {top, total};
+}
+
+// Totals of the quad's lanes together; tops in exponent units; padding rows are emptied.
+template <class S>
+DOVETAIL_DEVICE void settle(WarpState<S>& state, float unit) {
+  DOVETAIL_UNROLL
+  for (int m = 0; m < S::kRowTiles; ++m) {
+    DOVETAIL_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float& total = state.total[m][half];
+      total += ptx::shuffle_xor(total, 1);
+      total += ptx::shuffle_xor(total, 2);
+      state.top[m][half] *= unit;
+      if (state.bounds[m][half].padding()) {
+        total = 0.0f;
+        state.top[m][half] = minus_infinity();
+      }
+    }
+  }
+}
+
+// Each warp holds whole rows.
+template <class S>
+DOVETAIL_DEVICE void put_rows(const WarpState<S>& state, const RowSink& sink, int32_t warp_row) {
+  const auto lane = static_cast<int32_t>(ptx::lane_index());
+  DOVETAIL_UNROLL
+  for (int m = 0; m < S::kRowTiles; ++m) {
+    DOVETAIL_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int32_t row = warp_row + m * 16 + half * 8 + lane / 4;
+      const float total = state.total[m][half];
+      if (lane % 4 == 0) put_top(sink, row, state.top[m][half], total);
+      DOVETAIL_UNROLL
+      for (int i = 0; i < 2 * S::kSteps; ++i) {
+        const ColumnPair pair = column_pair<S>(state.sums[m], i / 2, half, i % 2);
+        put_pair<typename S::T>(sink, row, pair.column, total, pair.x, pair.y);
+      }
+    }
+  }
+}
+
+// Factor of a part when folded to `top`; a part that saw nothing has top -inf and factor 0.
+DOVETAIL_DEVICE float fold_factor(float part_top, float top) {
+  return part_top == minus_infinity() ? 0.0f : ptx::exp2_fast(part_top - top);
+}
+
+// Key warps hold parts of the same rows: folded through shared memory, which has no other use any
+// more. Pitch D + 8: the eight rows of a fragment then fall on different banks.
+template <class S>
+DOVETAIL_DEVICE void fold_key_warps(const WarpState<S>& state, const RowSink& sink,
+                                    std::byte* shared) {
+  constexpr int kParts = S::kTile.key_warps, kRows = S::kTile.rows(), kPitch = S::kHeadSize + 8;
+  static_assert(S::kTile.row_warps == 1);
+  static_assert(kParts * kRows * (kPitch + 2) * 4 <= S::kStages * S::kStageBytes);
+  auto* sums = reinterpret_cast<float*>(shared);  // [parts, rows, pitch]
+  float* tops = sums + kParts * kRows * kPitch;   // [parts, rows, 2]
+  const auto lane = static_cast<int32_t>(ptx::lane_index());
+  const auto part = static_cast<int32_t>(ptx::warp_index());
+  ptx::sync_threads();
+  DOVETAIL_UNROLL
+  for (int m = 0; m < S::kRowTiles; ++m) {
+    DOVETAIL_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int32_t row = part * kRows + m * 16 + half * 8 + lane / 4;
+      if (lane % 4 == 0) {
+        tops[2 * row] = state.top[m][half];
+        tops[2 * row + 1] = state.total[m][half];
+      }
+      DOVETAIL_UNROLL
+      for (int i = 0; i < 2 * S::kSteps; ++i) {
+        const ColumnPair pair = column_pair<S>(state.sums[m], i / 2, half, i % 2);
+        *reinterpret_cast<ptx::Float2*>(sums + row * kPitch + pair.column) = {pair.x, pair.y};
+      }
+    }
+  }
+  ptx::sync_threads();
+  constexpr int kPairs = S::kHeadSize / 2;
+  for (int i = static_cast<int>(ptx::thread_index().x); i < kRows * kPairs; i += S::kThreads) {
+    const int row = i / kPairs, column = i % kPairs * 2;
+    if (row >= sink.rows) break;
+    float top = minus_infinity(), total = 0.0f, x = 0.0f, y = 0.0f;
+    DOVETAIL_UNROLL
+    for (int k = 0; k < kParts; ++k) top = larger(top, tops[2 * (k * kRows + row)]);
+    DOVETAIL_UNROLL
+    for (int k = 0; k < kParts; ++k) {
+      const float* at = tops + 2 * (k * kRows + row);
+      const float factor = fold_factor(at[0], top);
+      const float* sum = sums + (k * kRows + row) * kPitch + column;
+      total += factor * at[1];
+      x += factor * sum[0];
+      y += factor * sum[1];
+    }
+    if (column == 0) put_top(sink, row, top, total);
+    put_pair<typename S::T>(sink, row, column, total, x, y);
+  }
+}
+
+// The last block of a row block folds its splits; `first` is the workspace of split 0. A warp a
+// row.
+template <class S>
+DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
+                                 const float* first_sums, int32_t splits) {
+  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128;
+  const int32_t lane = static_cast<int32_t>(ptx::lane_index());
+  const int64_t stride = int64_t{kRows} * p.head_size;
+  sink.tops = nullptr;
+  for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
+       row += S::kThreads / ptx::kWarpSize) {
+    const float* tops = first_tops + 2 * row;
+    const float* sums = first_sums + int64_t{row} * p.head_size;
+    float top = minus_infinity();
+    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
+      top = larger(top, tops[int64_t{s} * 2 * kRows]);
+    }
+    DOVETAIL_UNROLL
+    for (uint32_t bit = 16; bit > 0; bit /= 2) top = larger(top, ptx::shuffle_xor(top, bit));
+    float total = 0.0f;
+    ptx::Float4 folded[kQuads] = {};
+    for (int32_t s = 0; s < splits; ++s) {
+      const float* part = tops + int64_t{s} * 2 * kRows;
+      const float factor = fold_factor(part[0], top);
+      total += factor * part[1];
+      DOVETAIL_UNROLL
+      for (int q = 0; q < kQuads; ++q) {
+        const int32_t column = (q * ptx::kWarpSize + lane) * 4;
+        if (column >= p.head_size) continue;
+        const auto v = *reinterpret_cast<const ptx::Float4*>(sums + s * stride + column);
+        folded[q] = {folded[q].x + factor * v.x, folded[q].y + factor * v.y,
+                     folded[q].z + factor * v.z, folded[q].w + factor * v.w};
+      }
+    }
+    DOVETAIL_UNROLL
+    for (int q = 0; q < kQuads; ++q) {
+      const int32_t column = (q * ptx::kWarpSize + lane) * 4;
+      put_pair<typename S::T>(sink, row, column, total, folded[q].x, folded[q].y);
+      put_pair<typename S::T>(sink, row, column + 2, total, folded[q].z, folded[q].w);
+    }
+  }
+}
+
+}  // namespace dovetail::cuda

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/attention_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/attention.h"
+#include "ops/message.h"
+
+namespace dovetail::cuda {
+namespace {
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+constexpr int kPrepareHeads = 8;  // heads a block of the pre-pass takes: one a warp
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kMostGridYZ = 65535;
+
+int cache_bytes(const AttentionProblem& p) {
+  return static_cast<int>(size_of(p.cache_type));
+}
+
+Status check_supported(const AttentionProblem& p, const CudaDevice& device) {
+  if (device.compute_capability < 80) {
+    return unsupported("attention: the device is sm_", device.compute_capability,
+                       ", expected sm_80 or later");
+  }
+  if (p.activation_type != DataType::kFloat16 && p.activation_type != DataType::kBFloat16) {
+    return unsupported("attention: qkv is ", p.activation_type, ", expected fp16 or bf16 on CUDA");
+  }
+  if (p.cache_type != p.activation_type && p.cache_type != DataType::kFloat8E4M3) {
+    return unsupported("attention: kv_cache is ", p.cache_type, ", expected ", p.activation_type,
+                       " (the type of qkv) or fp8_e4m3 on CUDA");
+  }
+  if (p.cache_type == DataType::kFloat8E4M3 && p.attributes.head_size % 16 != 0) {
+    return unsupported("attention: head_size is ", p.attributes.head_size,
+                       ", expected a multiple of 16 with an fp8_e4m3 cache on CUDA");
+  }
+  const std::int64_t heads = p.attributes.num_q_heads + 2 * p.attributes.num_kv_heads;
+  if (p.capacity > kMost || p.tokens > kMost / std::max<std::int64_t>(heads, 1)) {
+    return unsupported("attention: capacity ", p.capacity, ", tokens ", p.tokens, ", heads ", heads,
+                       ", expected capacity and tokens * heads below 2^31 on CUDA");
+  }
+  if (p.batch > kMostGridYZ || 2 * p.attributes.num_kv_heads > kMostGridYZ) {
+    return unsupported("attention: batch ", p.batch, ", num_kv_heads ", p.attributes.num_kv_heads,
+                       ", expected at most ", kMostGridYZ, " and ", kMostGridYZ / 2, " on CUDA");
+  }
+  return Status::success();
+}
+
+// The narrowest head size that holds D; of its tiles the first with enough rows, among those that
+// fit shared memory. -1: none fits.
+int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
+  int best = -1;
+  for (int i = 0; i < kAttentionTileCount; ++i) {
+    const AttentionTile& t = kAttentionTiles[i];
+    if (t.head_size < p.attributes.head_size) continue;
+    if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
+    if (shared_bytes(t, cache_bytes(p)) > device.shared_memory_bytes) continue;
+    best = i;
+    if (t.rows() >= rows) break;
+  }
+  return best;
+}
+
+// Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
+// use, and keeps 1 KB of every block for itself; registers allow 256 threads of 255, or more of
+// fewer.
+int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
+  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + 1024);
+  return std::clamp(std::min(by_memory, 512 / t.threads()), 1, 8);
+}
+
+// The fewest splits whose last wave is nearly as full as the best possible: `items` blocks a split
+// on `slots` places.
+int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
+  if (items <= 0 || 5 * items >= 4 * slots) return 1;
+  const auto efficiency = [&](std::int64_t splits) {
+    const double waves = static_cast<double>(items * splits) / static_cast<double>(slots);
+    return waves / std::ceil(waves);
+  };
+  // More than one wave cannot help: a second one would need splits of half the length.
+  most = std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(slots / items, 1));
+  double best = 0;
+  for (std::int64_t s = 1; s <= most; ++s) best = std::max(best, efficiency(s));
+  std::int64_t splits = 1;
+  while (efficiency(splits) < 0.85 * best) ++splits;
+  return static_cast<int>(splits);
+}
+
+AttentionWorkspace layout(const AttentionSchedule& s) {
+  const AttentionProblem& p = s.problem;
+  const AttentionAttributes& a = p.attributes;
+  AttentionWorkspace at{};
+  std::size_t next = 0;
+  const auto take = [&](std::int64_t bytes) {
+    const std::size_t offset = next;
+    next += static_cast<std::size_t>(divide_up(bytes, 256) * 256);
+    return offset;
+  };
+  at.query = take(p.batch * p.tokens * a.num_q_heads * a.head_size * kQueryBytes);
+  const bool tree = p.mode == AttentionMode::kTreeDecode;
+  at.tree_mask = take(tree ? p.batch * p.tokens * divide_up(p.tokens, 32) * 4 : 0);
+  const std::int64_t items = p.batch * a.num_kv_heads * s.row_blocks;
+  const std::int64_t rows = s.splits > 1 ? items * s.splits * kAttentionTiles[s.tile].rows() : 0;
+  at.arrivals = take(s.splits > 1 ? items * 4 : 0);
+  at.partial_tops = take(rows * 2 * 4);
+  at.partial_sums = take(rows * a.head_size * 4);
+  at.bytes = next;
+  return at;
+}
+
+}  // namespace
+
+Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const CudaDevice& device) {
+  DOVETAIL_RETURN_IF_ERROR(validate(p));
+  DOVETAIL_RETURN_IF_ERROR(check_supported(p, device));
+  const AttentionAttributes& a = p.attributes;
+  const std::int64_t rows = p.tokens * (a.num_q_heads / a.num_kv_heads);
+  AttentionSchedule s{.problem = p, .tile = choose_tile(p, rows, device)};
+  if (s.tile < 0) {
+    return unsupported("attention: head_size is ", a.head_size, " and the device has ",
+                       device.shared_memory_bytes,
+                       " bytes of shared memory a block, expected a head of at most 256 and 99 KB");
+  }
+  const AttentionTile& t = kAttentionTiles[s.tile];
+  s.shared_bytes = shared_bytes(t, cache_bytes(p));
+  s.row_blocks = divide_up(rows, t.rows());
+  s.least_tiles = std::max(1, kLeastSplitKeys / t.keys);
+  s.overlap_kernels = device.compute_capability >= 90;
+
+  std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;
+  if (a.sliding_window_size > 0) {
+    most_keys = std::min(most_keys, a.sliding_window_size + p.tokens);
+  }
+  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} *
+                             resident_blocks(t, s.shared_bytes, device);
+  s.splits =
+      choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / kLeastSplitKeys);
+  if (s.row_blocks * s.splits > kMost) {
+    return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
+  }
+  s.prepare_blocks = divide_up(p.tokens * (a.num_q_heads + 2 * a.num_kv_heads), kPrepareHeads);
+  // About four blocks a multiprocessor for the copy of a separate past.
+  s.copy_blocks = std::clamp<std::int64_t>(
+      4 * device.multiprocessors / std::max<std::int64_t>(2 * a.num_kv_heads * p.batch, 1), 1, 64);
+  s.workspace = layout(s);
+  return s;
+}
+
+std::string describe(const AttentionSchedule& s) {
+  const AttentionTile& t = kAttentionTiles[s.tile];
+  return concat("attention: cuda, ", name_of(s.problem.mode), ", tile ", t.rows(), " rows x ",
+                t.keys, " keys, head ", t.head_size, ", ", stages(t, cache_bytes(s.problem)),
+                " stages, ", t.threads(), " threads, ", s.splits, " splits, grid ",
+                s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x",
+                s.problem.batch, ", ", s.shared_bytes, " bytes of shared memory, ",
+                s.workspace.bytes, " bytes of workspace");
+}
+
+}  // namespace dovetail::cuda

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who sees what: the extent of a lane, the keys of a row, of a block's rows and of a split. All
+// lengths are read on the device, so a captured graph may be replayed with others. A lane whose
+// lengths do not fit the capacity counts as empty: nothing is written for it but zero output.
+#pragma once
+
+#include "cuda/attention_arguments.h"
+#include "cuda/ptx.cuh"
+#include "ops/attention_lane.h"
+
+namespace dovetail::cuda {
+
+struct Lane {
+  int32_t index, history, fresh;
+};
+
+DOVETAIL_DEVICE Lane lane_of(const AttentionArguments& p, int32_t index) {
+  const bool starts = p.mode != AttentionMode::kPrefill && p.start_index != nullptr;
+  const LaneExtent extent =
+      lane_extent(p.mode, p.tokens, p.context_lengths[index], starts ? p.start_index[index] : 0);
+  if (!extent.fits(p.capacity)) return {index, 0, 0};
+  return {index, static_cast<int32_t>(extent.history), static_cast<int32_t>(extent.new_tokens)};
+}
+
+// RoPE position of a token; -1: padding.
+DOVETAIL_DEVICE int32_t position_of(const AttentionArguments& p, const Lane& lane, int32_t token) {
+  if (token >= lane.fresh) return -1;
+  if (p.mode != AttentionMode::kTreeDecode) return lane.history + token;
+  const int32_t position = p.position_ids[int64_t{lane.index} * p.tokens + token];
+  return position >= 0 && position < p.rope_rows ? position : -1;
+}
+
+// Slots [low, high) outside the tree that a token sees; within the tree its mask decides. A padding
+// token sees nothing: high is kNoKeys.
+struct KeyBounds {
+  int32_t low, high;
+
+  static constexpr int32_t kNoKeys = -1;
+  DOVETAIL_DEVICE bool padding() const { return high == kNoKeys; }
+};
+
+DOVETAIL_DEVICE int32_t window_begin(const AttentionArguments& p, int32_t position) {
+  return p.window < 0 || position < p.window ? 0 : position - p.window + 1;
+}
+
+DOVETAIL_DEVICE KeyBounds bounds_of(const AttentionArguments& p, const Lane& lane, int32_t token) {
+  const int32_t position = position_of(p, lane, token);
+  if (position < 0) return {0, KeyBounds::kNoKeys};
+  const bool tree = p.mode == AttentionMode::kTreeDecode;
+  return {window_begin(p, position), tree ? lane.history : position + 1};
+}
+
+// Element offset of a cache row; part 0: K, 1: V.
+DOVETAIL_DEVICE int64_t cache_row(const AttentionArguments& p, int32_t lane, int part, int32_t head,
+                                  int32_t slot) {
+  return (((int64_t{lane} * 2 + part) * p.kv_heads + head) * p.capacity + slot) * p.head_size;
+}
+
+// A block's rows [row_begin, row_end) and the keys that some of them see; [all_begin, all_end) are
+// the slots that all of them see, for which no mask is needed.
+struct RowBlock {
+  int32_t row_begin, row_end;
+  int32_t begin, end, all_begin, all_end;
+};
+
+DOVETAIL_DEVICE RowBlock row_block_of(const AttentionArguments& p, const Lane& lane,
+                                      int32_t row_begin, int32_t rows) {
+  RowBlock block{row_begin, lane.fresh * p.group, 0, 0, 0, 0};
+  if (block.row_end > row_begin + rows) block.row_end = row_begin + rows;
+  if (block.row_end <= row_begin) return block;
+  const int32_t first = row_begin / p.group, last = (block.row_end - 1) / p.group;
+  if (p.mode != AttentionMode::kTreeDecode) {
+    block.begin = window_begin(p, lane.history + first);
+    block.end = lane.history + last + 1;
+    block.all_begin = window_begin(p, lane.history + last);
+    block.all_end = lane.history + first + 1;
+    return block;
+  }
+  block.end = lane.history + lane.fresh;
+  block.all_end = lane.history;
+  if (p.window < 0) return block;
+  int32_t lowest = lane.history, highest = 0;
+  for (int32_t token = first + static_cast<int32_t>(ptx::lane_index()); token <= last;
+       token += ptx::kWarpSize) {
+    const KeyBounds bounds = bounds_of(p, lane, token);
+    if (bounds.padding()) continue;
+    lowest = bounds.low < lowest ? bounds.low : lowest;
+    highest = bounds.low > highest ? bounds.low : highest;
+  }
+  DOVETAIL_UNROLL
+  for (uint32_t bit = 16; bit > 0; bit /= 2) {
+    const int32_t low = ptx::shuffle_xor(lowest, bit), high = ptx::shuffle_xor(highest, bit);
+    lowest = low < lowest ? low : lowest;
+    highest = high > highest ? high : highest;
+  }
+  block.begin = lowest;
+  block.all_begin = highest;
+  return block;
+}
+
+// Splits of a row block in this call, and the stages [first, last) of one of them.
+struct Split {
+  int32_t count, first, last;
+};
+
+DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& block, int32_t keys,
+                               int32_t index) {
+  const int32_t tiles = (block.end - block.begin + keys - 1) / keys;
+  int32_t count = tiles / p.least_tiles;
+  count = count < 1 ? 1 : count > p.splits ? p.splits : count;
+  return {count, static_cast<int32_t>(int64_t{tiles} * index / count),
+          static_cast<int32_t>(int64_t{tiles} * (index + 1) / count)};
+}
+
+// Bits [from, from + 32) of a tree mask row; bits outside the row are zero.
+DOVETAIL_DEVICE uint32_t mask_bits(const uint32_t* words, int32_t count, int32_t from) {
+  const int32_t word = from >> 5, shift = from & 31;
+  const uint32_t low = word >= 0 && word < count ? words[word] : 0;
+  if (shift == 0) return low;
+  const uint32_t high = word + 1 >= 0 && word + 1 < count ? words[word + 1] : 0;
+  return low >> shift | high << (32 - shift);
+}
+
+}  // namespace dovetail::cuda

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernels by types, as host functions; attention_run.cpp chooses.
+#pragma once
+
+#include "cuda/attention_arguments.h"
+#include "cuda/attention_plan.h"
+
+namespace dovetail::cuda {
+
+struct AttentionFunctions {
+  Status (*prepare)(const AttentionSchedule& schedule);
+  Status (*run)(const AttentionSchedule& schedule, const AttentionArguments& arguments,
+                void* stream);
+};
+
+// Activation type, then the cache's where it differs.
+extern const AttentionFunctions kAttentionFp16, kAttentionFp16E4m3;
+extern const AttentionFunctions kAttentionBf16, kAttentionBf16E4m3;
+
+}  // namespace dovetail::cuda

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shapes that the attention kernel is compiled for, and the index maps of its shared memory.
+// One kernel serves decode, trees and prefill; they differ in the tile.
+//
+// A row is one query head of one token; the rows of a KV head are packed token-major (row = token *
+// group + head in the group), so K and V are read once for all of them. A block owns `rows()` rows
+// of one KV head and walks the keys of its split in stages of `keys`:
+//
+//                 <---------- keys ---------->
+//             +------+------+------+------+       row_warps x key_warps warps; each takes
+//        rows | warp | warp |      |      |       16 * row_tiles rows and keys / key_warps keys.
+//             +------+------+------+------+       Key warps fold their results at the end.
+//
+// Few rows (decode): the warps share the keys. Many rows (trees, prefill): each warp has its own
+// rows.
+#pragma once
+
+namespace dovetail::cuda {
+
+struct AttentionTile {
+  int head_size;  // smaller heads are padded with zeros in shared memory
+  int row_warps, row_tiles, key_warps;
+  int keys;
+
+  constexpr int rows() const { return 16 * row_tiles * row_warps; }
+  constexpr int warp_rows() const { return 16 * row_tiles; }
+  constexpr int warp_keys() const { return keys / key_warps; }
+  constexpr int threads() const { return 32 * row_warps * key_warps; }
+};
+
+// By head size, then rows. 128 rows of D = 192 and more do not fit 99 KB (sm_86, 89, 120) with two
+// stages, and 32 keys a stage keep 64 rows of D = 256 within it.
+inline constexpr AttentionTile kAttentionTiles[] = {
+    {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
+    {.head_size = 64, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 64, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 80, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
+    {.head_size = 80, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 80, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 96, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
+    {.head_size = 96, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 96, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 128, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
+    {.head_size = 128, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 128, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 192, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32},
+    {.head_size = 192, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 32},
+    {.head_size = 256, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32},
+    {.head_size = 256, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 32},
+};
+inline constexpr int kAttentionTileCount = sizeof(kAttentionTiles) / sizeof(kAttentionTiles[0]);
+
+// ---- shared memory: the query rows, then `stages` times {keys, values} ----
+
+inline constexpr int kQueryBytes = 2;  // fp16 or bf16
+
+constexpr int query_bytes(const AttentionTile& t) {
+  return t.rows() * t.head_size * kQueryBytes;
+}
+constexpr int stage_bytes(const AttentionTile& t, int cache_bytes) {
+  return 2 * t.keys * t.head_size * cache_bytes;
+}
+// Two stages at least; more, up to 48 KB, where heads are small or the cache is FP8.
+constexpr int stages(const AttentionTile& t, int cache_bytes) {
+  const int fitting = 48 * 1024 / stage_bytes(t, cache_bytes);
+  return fitting < 2 ? 2 : fitting > 4 ? 4 : fitting;
+}
+constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
+  return query_bytes(t) + stages(t, cache_bytes) * stage_bytes(t, cache_bytes);
+}
+
+// Where 16-byte chunk `chunk` of row `row` lies in its row of `chunks` chunks. ldmatrix reads the
+// same chunk of 8 consecutive rows; they must fall on 8 different chunk columns modulo 128 bytes.
+// With chunks = 2^k * odd the rows repeat after 8 / 2^k, so that many rows share one XOR pattern.
+//   chunks  8, 16, 24, 32 (D 64, 128, 192, 256 in 2 bytes): chunk ^ row % 8
+//   chunks  4, 12 (64 in 1 byte, 96 in 2)                 : chunk ^ row / 2 % 4
+//   chunks  6, 10 (96 in 1 byte, 80 in 2)                 : chunk ^ row / 4 % 2
+//   chunks  5                                             : chunk
+constexpr int swizzled_chunk(int row, int chunk, int chunks) {
+  const int period = chunks % 8 == 0 ? 8 : chunks % 4 == 0 ? 4 : chunks % 2 == 0 ? 2 : 1;
+  return chunk ^ (row / (8 / period) % period);
+}
+// Byte offset of that chunk in a tile.
+constexpr int tile_offset(int row, int chunk, int chunks) {
+  return (row * chunks + swizzled_chunk(row, chunk, chunks)) * 16;
+}
+
+// With an E4M3 cache a lane of the mma gets keys as 4 adjacent bytes where its fragment wants
+// columns {2t, 2t+1} and {2t+8, 2t+9}. The order of the summed index is free, so Q is stored to
+// match: element i of 16 goes to this place.
+//   element  0 1 2 3   4 5 6 7    8 9 10 11   12 13 14 15
+//   place    0 1 8 9   2 3 10 11  4 5 12 13   6  7  14 15
+constexpr int e4m3_query_place(int i) {
+  return i % 16 / 4 * 2 + i % 2 + i / 2 % 2 * 8 + i / 16 * 16;
+}
+
+}  // namespace dovetail::cuda

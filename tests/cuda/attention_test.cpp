@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernels, run on the SIMT host model: every case of conformance/attention_cases.h in
+// the types that CUDA serves, cut down where size alone is the point. Each case runs twice on one
+// workspace, in two orders of blocks and threads, on a device that changes from case to case (and
+// with it the splits). The model itself reports races, reads of unwritten memory and strays; poison
+// is in output, workspace, unused cache slots and padding rows.
+#include <gtest/gtest.h>
+
+#include "conformance/attention_judge.h"
+#include "cuda/attention_plan.h"
+#include "cuda/device_memory.h"
+
+namespace dovetail::test_support {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+CudaDevice device(int multiprocessors, int shared_kb, int capability) {
+  return {.compute_capability = capability,
+          .multiprocessors = multiprocessors,
+          .shared_memory_bytes = shared_kb * 1024};
+}
+
+// Types that CUDA has no kernel for are replaced; long prompts, long caches and many heads
+// shortened.
+AttentionCase on_host_model(AttentionCase c, std::size_t index) {
+  if (c.activation == DataType::kFloat32) {
+    c.activation = index % 2 == 0 ? DataType::kFloat16 : DataType::kBFloat16;
+  }
+  if (c.cache != DataType::kFloat8E4M3) c.cache = c.activation;
+  const std::int64_t group = c.q_heads / c.kv_heads;
+  c.kv_heads = std::min<std::int64_t>(c.kv_heads, 2);
+  c.q_heads = group * c.kv_heads;
+  if (c.tokens > 150 && c.capacity > 600) c.tokens = 150;
+  if (c.capacity > 600 && c.histories != std::vector<std::int64_t>{8190}) c.capacity = 600;
+  for (std::int64_t& history : c.histories) history = std::min(history, c.capacity - c.tokens);
+  return c;
+}
+
+std::vector<AttentionCase> cases() {
+  std::vector<AttentionCase> list;
+  for (AttentionCase c : attention_cases())
+    list.push_back(on_host_model(std::move(c), list.size()));
+  // Beyond the table: a tree of 128 tokens, one row block and two.
+  for (const std::int64_t group : {1, 2}) {
+    list.push_back({.name = "tree_128_" + std::to_string(group),
+                    .reason = "widest tree",
+                    .mode = AttentionMode::kTreeDecode,
+                    .q_heads = group,
+                    .kv_heads = 1,
+                    .d = group == 1 ? 128 : 64,
+                    .capacity = 400,
+                    .tokens = 128,
+                    .histories = {261},
+                    .mask = MaskKind::kTree,
+                    .tree_padding = 9});
+  }
+  return list;
+}
+
+// Everything of a call in device memory.
+struct DeviceCall {
+  DeviceCall(const AttentionCase& c, const AttentionData& data, std::size_t workspace_bytes)
+      : qkv(data.qkv),
+        cache(c.separate_past ? Bytes(data.cache.size(), std::byte{0xff}) : data.cache),
+        past(c.separate_past ? data.cache : Bytes{}),
+        q_norm(data.q_norm),
+        k_norm(data.k_norm),
+        context_lengths(data.context_lengths),
+        start_index(data.start_index),
+        mask(data.mask),
+        position_ids(data.position_ids),
+        rope(data.rope),
+        kv_scales(data.kv_scales),
+        workspace(workspace_bytes) {
+    const auto pointer = [](auto& buffer) { return buffer.size() == 0 ? nullptr : buffer.data(); };
+    call = {.qkv = qkv.data(),
+            .past_kv_cache = c.separate_past ? past.data() : cache.data(),
+            .kv_cache = cache.data(),
+            .context_lengths = context_lengths.data(),
+            .rope_cos_sin = rope.data(),
+            .kv_start_index = pointer(start_index),
+            .attention_mask = pointer(mask),
+            .attention_pos_id = pointer(position_ids),
+            .kv_scales = pointer(kv_scales),
+            .q_norm_weight = pointer(q_norm),
+            .k_norm_weight = pointer(k_norm),
+            .workspace = workspace.data()};
+  }
+
+  DeviceBuffer<std::byte> qkv, cache, past, q_norm, k_norm;
+  DeviceBuffer<std::int32_t> context_lengths, start_index, mask, position_ids;
+  DeviceBuffer<float> rope, kv_scales;
+  DeviceBuffer<std::byte> workspace;
+  AttentionBuffers call;
+};
+
+class AttentionOnHostModel : public testing::TestWithParam<AttentionCase> {
+ protected:
+  void TearDown() override { set_block_order(0); }
+};
+
+// One call in the given order.
+Bytes attend(const cuda::AttentionSchedule& schedule, DeviceCall& on_device,
+             const AttentionData& data, int order) {
+  set_block_order(order);
+  DeviceBuffer<std::byte> output(data.output_bytes());
+  on_device.call.output = output.data();
+  const Status prepared = cuda::prepare_attention(schedule);
+  EXPECT_TRUE(prepared.ok()) << prepared.message();
+  const Status status = cuda::run_attention(schedule, on_device.call, nullptr);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return output.read();
+}
+
+TEST_P(AttentionOnHostModel, AgreesWithTheReference) {
+  const AttentionCase& c = GetParam();
+  SCOPED_TRACE(c.reason);
+  const AttentionData data = make_attention_data(c);
+  const CudaDevice devices[] = {device(132, 227, 90), device(1, 99, 86), device(14, 163, 87),
+                                device(188, 99, 120)};
+  const auto seed = seed_of(c);
+  const auto schedule = cuda::schedule_attention(data.problem, devices[seed % 4]);
+  ASSERT_TRUE(schedule.ok()) << schedule.status().message();
+  SCOPED_TRACE(describe(*schedule));
+  DeviceCall on_device(c, data, schedule->workspace.bytes);
+  const Bytes first = attend(*schedule, on_device, data, 0);
+  const Bytes cache = on_device.cache.read();
+  ASSERT_EQ(check_cache(c, data, cache), "");
+  ASSERT_EQ(check_output(c, data, cache, first.data()), "");
+  const Bytes second = attend(*schedule, on_device, data, seed / 4 % 2 == 0 ? 1 : 7);
+  EXPECT_EQ(first, second) << "the second run, on a used workspace, differs";
+  EXPECT_EQ(cache, on_device.cache.read());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionOnHostModel, testing::ValuesIn(cases()),
+                         [](const auto& instance) { return instance.param.name; });
+
+// The number of splits follows from the device; every one gives the right answer.
+TEST(AttentionSplits, OnDevicesOfEverySize) {
+  AttentionCase c{.name = "splits",
+                  .mode = AttentionMode::kDecode,
+                  .batch = 2,
+                  .q_heads = 3,
+                  .kv_heads = 1,
+                  .d = 80,
+                  .capacity = 1800,
+                  .histories = {1799, 300}};
+  const AttentionData data = make_attention_data(c);
+  std::set<int> seen;
+  for (const int multiprocessors : {1, 2, 14, 16, 48, 82, 108, 132, 148, 188}) {
+    const auto schedule = cuda::schedule_attention(data.problem, device(multiprocessors, 163, 80));
+    ASSERT_TRUE(schedule.ok()) << schedule.status().message();
+    if (!seen.insert(schedule->splits).second) continue;
+    SCOPED_TRACE(describe(*schedule));
+    DeviceCall on_device(c, data, schedule->workspace.bytes);
+    const Bytes output = attend(*schedule, on_device, data, 5);
+    EXPECT_EQ(check_output(c, data, on_device.cache.read(), output.data()), "");
+  }
+  EXPECT_GE(seen.size(), 3u);
+  set_block_order(0);
+}
+
+// Lengths are data: the plan cannot check them, the kernels must not follow them out of the cache.
+TEST(AttentionLengths, BeyondTheCapacityAreNoWork) {
+  AttentionCase c{.name = "overflow",
+                  .mode = AttentionMode::kChunkedPrefill,
+                  .batch = 2,
+                  .capacity = 64,
+                  .tokens = 8,
+                  .histories = {20, 20}};
+  AttentionData data = make_attention_data(c);
+  const auto schedule = cuda::schedule_attention(data.problem, device(16, 163, 87));
+  ASSERT_TRUE(schedule.ok());
+  DeviceCall good(c, data, schedule->workspace.bytes);
+  const Bytes expected = attend(*schedule, good, data, 0);
+  for (const std::int32_t start : {57, 64, 1 << 30, -1}) {
+    data.start_index[1] = start;
+    DeviceCall bad(c, data, schedule->workspace.bytes);
+    const Bytes output = attend(*schedule, bad, data, 0);
+    const auto half = static_cast<std::ptrdiff_t>(output.size() / 2);
+    EXPECT_TRUE(std::equal(output.begin(), output.begin() + half, expected.begin()));
+    EXPECT_TRUE(std::all_of(output.begin() + half, output.end(),
+                            [](std::byte b) { return b == std::byte{0}; }));
+    const Bytes cache = bad.cache.read();
+    const auto lane = static_cast<std::ptrdiff_t>(cache.size() / 2);
+    EXPECT_TRUE(std::equal(cache.begin() + lane, cache.end(), data.cache.begin() + lane));
+  }
+}
+
+TEST(AttentionBuffersOnCuda, AreChecked) {
+  AttentionCase c{.name = "buffers", .mode = AttentionMode::kDecode};
+  const AttentionData data = make_attention_data(c);
+  const auto schedule = cuda::schedule_attention(data.problem, device(16, 163, 87));
+  ASSERT_TRUE(schedule.ok());
+  AttentionBuffers empty;
+  EXPECT_EQ(cuda::run_attention(*schedule, empty, nullptr).message(),
+            "attention: qkv is null, expected a buffer in decode");
+  empty.qkv = reinterpret_cast<const void*>(8);
+  EXPECT_EQ(cuda::run_attention(*schedule, empty, nullptr).message(),
+            "attention: qkv is at 0x8, expected a multiple of 16");
+}
+
+}  // namespace
+}  // namespace dovetail::test_support
