@@ -14,6 +14,11 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t kMaxSize = std::numeric_limits<std::int32_t>::max();
 
+// A type as the manifest and the exporter's options write it.
+const char* manifest_name(DataType type) {
+  return type == DataType::kFloat8E4M3 ? "fp8" : name_of(type);
+}
+
 // Reads fields by name and keeps the first error; later reads give defaults.
 class FieldReader {
  public:
@@ -53,10 +58,10 @@ class FieldReader {
     const std::string text = string(name);
     std::string names;
     for (const DataType candidate : allowed) {
-      if (text == name_of(candidate)) {
+      if (text == manifest_name(candidate)) {
         return candidate;
       }
-      names += concat(names.empty() ? "" : ", ", candidate);
+      names += concat(names.empty() ? "" : ", ", manifest_name(candidate));
     }
     fail(name, find(name), "one of " + names);
     return *allowed.begin();

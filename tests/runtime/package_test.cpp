@@ -29,6 +29,19 @@ TEST(Package, Opens) {
   EXPECT_EQ(package->rope_table.desc.shape, (Shape{1, 32, 2}));
 }
 
+TEST(Package, CacheTypesHaveTheNamesOfTheExporter) {
+  SyntheticPackage synthetic;
+  for (const auto& [name, type] :
+       {std::pair("fp32", DataType::kFloat32), std::pair("fp16", DataType::kFloat16),
+        std::pair("bf16", DataType::kBFloat16), std::pair("fp8", DataType::kFloat8E4M3)}) {
+    synthetic.manifest["kv_dtype"] = name;
+    synthetic.write();
+    const Result<Package> package = Package::open(synthetic.path());
+    ASSERT_TRUE(package.ok()) << package.status().message();
+    EXPECT_EQ(package->manifest.kv_type, type);
+  }
+}
+
 TEST(Package, BosMayBeAbsent) {
   SyntheticPackage synthetic;
   synthetic.manifest["bos_token_id"] = nullptr;
