@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -143,6 +144,7 @@ def _size(nbytes: int) -> str:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished output is removed
     try:
         app()
     except (DovetailError, MemoryError) as error:

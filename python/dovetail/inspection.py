@@ -17,7 +17,7 @@ from rich.table import Table
 from . import DovetailError, _native, onnxruntime_library
 from .checkpoint import Checkpoint
 from .checkpoint.compressed_tensors import is_quantized
-from .checkpoint.config import load_json
+from .checkpoint.config import Config, load_json
 from .export.options import ENGINES
 from .export.package import FORMAT, VERSION
 from .models import load_model
@@ -47,7 +47,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder}: package version {version}, this dovetail reads up to {VERSION}; "
             "use a newer dovetail"
         )
-    for name, size in manifest.get("files", {}).items():
+    fields = Config(manifest, str(folder / "manifest.json"))
+    fields.text("dtype")
+    files = fields.section("files")
+    if files is None:
+        raise DovetailError(f"{fields.where}: files is missing")
+    for name, size in files.values.items():
         file = folder / name
         if not file.is_file():
             raise DovetailError(f"{folder}: {name} is missing")

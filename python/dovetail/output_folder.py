@@ -17,17 +17,22 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def output_folder(path: Path | str, replace: bool = False) -> Iterator[Path]:
+def output_folder(path: Path | str, source: Path, replace: bool = False) -> Iterator[Path]:
     """Yields an empty folder to fill; on success it becomes `path`, on any error it is removed.
 
     An existing folder that is not empty is an error, or, with `replace`, is removed at the very
-    end.
+    end; but only if it looks like what we write, and never if it holds the source.
     """
     final = Path(path).absolute()
-    if final.exists() and not replace and not (final.is_dir() and not any(final.iterdir())):
-        raise DovetailError(f"{path}: already exists; choose another name or pass --force")
     if final.exists() and not final.is_dir():
         raise DovetailError(f"{path}: is a file, expected a folder name")
+    if final.is_dir() and any(final.iterdir()):
+        if not replace:
+            raise DovetailError(f"{path}: already exists; choose another name or pass --force")
+        if source.resolve().is_relative_to(final.resolve()):
+            raise DovetailError(f"{path}: holds the source {source}, so it cannot be replaced")
+        if not (final / "config.json").is_file():
+            raise DovetailError(f"{path}: neither a checkpoint nor a package; --force spares it")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))

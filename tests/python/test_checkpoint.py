@@ -68,6 +68,7 @@ LIES = {
         "truncated",
     ),
     "overlap": (overlap, "overlaps"),
+    "type of type": (lambda h: entry(h).update(dtype=["F32"]), "has type"),
     "type": (lambda h: entry(h).update(dtype="F4"), "has type F4, supported are"),
     "no offsets": (lambda h: entry(h).pop("data_offsets") and None, "no valid"),
     "a list": (lambda h: [1, 2], "not a JSON object"),
@@ -193,4 +194,13 @@ def test_bad_int4_tensors_are_refused(tmp_path, case):
     save_file(values, folder / "model.safetensors")
     (folder / "config.json").write_text((INT4 / "config.json").read_text())
     with pytest.raises(DovetailError, match=message):
+        open_linear(Checkpoint(folder), Q, 128, 128)
+
+
+def test_missing_zero_points_are_not_taken_for_symmetric(tmp_path):
+    source = files.GOLDENS / "llama" / "int4_asymmetric"
+    values = files.load_model_tensors(source)
+    del values[f"{Q}.weight_zero_point"]
+    folder = files.write(tmp_path / "c", values, files.load_json(source / "config.json"))
+    with pytest.raises(DovetailError, match=f"{Q}.weight_zero_point is missing"):
         open_linear(Checkpoint(folder), Q, 128, 128)

@@ -367,3 +367,13 @@ def test_kv_scales_of_the_checkpoint_reach_the_graph(tmp_path):
     model = onnx.load(tmp_path / "p" / "model.onnx")
     tensors = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     np.testing.assert_array_equal(tensors["layers.1.attention.kv_scales"], [1.5, 0.25])
+
+
+@pytest.mark.parametrize("tensor", ["model.embed_tokens", "lm_head", "model.norm"])
+def test_a_value_beyond_fp16_is_an_error_and_not_infinity(tmp_path, tensor):
+    values = files.tensors()
+    values[f"{tensor}.weight"].flat[5] = 1e5
+    folder = files.write(tmp_path / "c", values)
+    with pytest.raises(DovetailError, match=f"{tensor}.weight has values beyond the range of fp16"):
+        export(folder, tmp_path / "p", ExportOptions(**TRT))
+    export(folder, tmp_path / "p", ExportOptions(**TRT | {"dtype": "bf16"}))

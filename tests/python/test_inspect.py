@@ -104,3 +104,10 @@ def test_a_missing_library_says_how_to_build_it(monkeypatch, tmp_path):
     monkeypatch.setattr(dovetail, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(dovetail.DovetailError, match="cmake --preset cpu"):
         dovetail.onnxruntime_library()
+
+
+def test_a_manifest_without_its_fields_is_refused(package):
+    change_manifest(package, files=None)
+    assert "files is missing" in fail("inspect", package)
+    change_manifest(package, dtype=7)
+    assert "dtype is 7, expected a string" in fail("inspect", package)

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 
 import checkpoint_files as files
 
@@ -113,3 +114,15 @@ def test_quantize_and_export_need_little_memory(tmp_path):
     )
     remove(tmp_path / "cpu")
     remove(tmp_path / "int4")
+
+
+def test_a_terminated_command_leaves_nothing(tmp_path):
+    write_sparse(tmp_path / "plain")
+    command = [sys.executable, "-m", "dovetail", "quantize", tmp_path / "plain", tmp_path / "int4"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob(".int4.partial-*/model.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert [p.name for p in tmp_path.iterdir()] == ["plain"]

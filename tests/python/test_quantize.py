@@ -210,7 +210,9 @@ def test_refusals(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("kept")
     assert "already exists" in fail("quantize", folder, tmp_path / "out")
+    assert "--force spares it" in fail("quantize", folder, tmp_path / "out", "--force")
     assert (tmp_path / "out" / "mine").read_text() == "kept"
+    assert "holds the source" in fail("quantize", folder, folder, "--force")
 
 
 def test_a_group_size_that_does_not_divide_names_the_tensor(tmp_path):

@@ -67,6 +67,17 @@ def is_quantized(config: Config) -> bool:
     return True
 
 
+def all_asymmetric(config: Config) -> bool:
+    """Whether every group of weights is announced with zero points."""
+    section = config.section("quantization_config") or config.section("compression_config")
+    groups = section.section("config_groups") if section else None
+    schemes = [groups.section(name) for name in groups.values] if groups else []
+    weights = [scheme.section("weights") for scheme in schemes if scheme]
+    return bool(weights) and all(
+        w is not None and w.values.get("symmetric") is False for w in weights
+    )
+
+
 def _check_group(group: Config) -> None:
     if group.values.get("input_activations") is not None:
         raise DovetailError(

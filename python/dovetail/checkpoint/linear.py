@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import data_types
 from ..errors import DovetailError
-from .compressed_tensors import GROUP_SIZES
+from .compressed_tensors import GROUP_SIZES, all_asymmetric
 from .folder import Checkpoint
 from .nibbles import unpack_columns, unpack_rows
 
@@ -93,6 +93,11 @@ def _open_int4(checkpoint: Checkpoint, module: str, n: int, k: int) -> Int4Linea
     zero_point = f"{module}.weight_zero_point"
     if zero_point in checkpoint:
         checkpoint.expect(zero_point, ((n + 7) // 8, groups), (data_types.INT32,))
+    elif all_asymmetric(checkpoint.config):
+        raise DovetailError(
+            f"{checkpoint.path}: tensor {zero_point} is missing, and config.json says that weights "
+            "are asymmetric"
+        )
     _check_scales(checkpoint, scale.name)
     return Int4Linear(checkpoint, module, n, k, group_size, zero_point in checkpoint, scale.dtype)
 
@@ -109,12 +114,32 @@ def _check_scales(checkpoint: Checkpoint, tensor: str) -> None:
 
 
 def check_finite(values: np.ndarray, checkpoint: Checkpoint, tensor: str) -> np.ndarray:
-    """Rows of a float tensor; NaN or infinity is an error. No temporary wider than the input."""
-    if values.dtype == np.float32:
-        finite = values.size == 0 or np.isfinite([values.min(), values.max()]).all()
-    else:  # exponent bits all set; numpy's min and max of 16-bit floats are ten times slower
-        exponent = np.uint16(0x7C00 if values.dtype == np.float16 else 0x7F80)
-        finite = not np.any(values.view(np.uint16) & exponent == exponent)
-    if not finite:
+    """Rows of a float tensor; NaN or infinity is an error."""
+    if not _is_finite(values):
         raise DovetailError(f"{checkpoint.path}: tensor {tensor} holds NaN or infinity")
     return values
+
+
+def convert(
+    values: np.ndarray, dtype: data_types.DataType, checkpoint: Checkpoint, tensor: str
+) -> np.ndarray:
+    """Finite rows of a float tensor in another type; a value beyond its range is an error."""
+    if values.dtype == dtype.numpy:
+        return values
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype.numpy)
+    if not _is_finite(converted):
+        raise DovetailError(
+            f"{checkpoint.path}: tensor {tensor} has values beyond the range of {dtype.name}; "
+            "choose another --dtype"
+        )
+    return converted
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    """Without a temporary wider than the input."""
+    if values.dtype == np.float32:
+        return values.size == 0 or bool(np.isfinite([values.min(), values.max()]).all())
+    # Exponent bits all set; numpy's min and max of 16-bit floats are ten times slower.
+    exponent = np.uint16(0x7C00 if values.dtype == np.float16 else 0x7F80)
+    return not np.any(values.view(np.uint16) & exponent == exponent)

@@ -99,7 +99,7 @@ class SafetensorsFile:
         dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
         if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
             raise self._fail(f"tensor {name} has no valid dtype, shape and data_offsets")
-        if dtype not in data_types.BY_SAFETENSORS:
+        if not isinstance(dtype, str) or dtype not in data_types.BY_SAFETENSORS:
             raise DovetailError(
                 f"{self.path}: tensor {name} has type {dtype}, supported are "
                 + ", ".join(data_types.BY_SAFETENSORS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import data_types
 from ..checkpoint import Checkpoint
-from ..checkpoint.linear import check_finite
+from ..checkpoint.linear import check_finite, convert
 from .graph import MICROSOFT, Graph
 from .options import Plan
 
@@ -30,7 +30,7 @@ class Norms:
 
         def produce() -> list[tuple[str, np.ndarray]]:
             values = check_finite(self._checkpoint.read(tensor), self._checkpoint, tensor)
-            return [(name, values.astype(dtype.numpy))]
+            return [(name, convert(values, dtype, self._checkpoint, tensor))]
 
         self._graph.data.produce(produce)
         return name

@@ -12,7 +12,7 @@ from .. import __version__, data_types
 from ..checkpoint import Checkpoint
 from ..checkpoint.compressed_tensors import is_quantized
 from ..checkpoint.config import Config
-from ..checkpoint.linear import check_finite
+from ..checkpoint.linear import check_finite, convert
 from ..checkpoint.writer import Declared, SafetensorsWriter
 from ..errors import DovetailError
 from ..models import Model, load_model
@@ -41,7 +41,7 @@ def export(
     is_quantized(checkpoint.config)  # refuses formats that are not read
     model = load_model(checkpoint)
     notes = _check_capacity(model, options.capacity)
-    with output_folder(target, options.replace) as folder:
+    with output_folder(target, checkpoint.path, options.replace) as folder:
         decoder = Decoder(checkpoint, model, plan)
         graph = decoder.build()
         graph.data.write(folder, progress)
@@ -78,7 +78,8 @@ def _write_embedding(checkpoint: Checkpoint, model: Model, plan: Plan, folder: P
     )
     for start, stop in row_blocks(shape[0], shape[1] * 4):
         rows = checkpoint.read_rows(name, start, stop)
-        writer.write("embedding", check_finite(rows, checkpoint, name).astype(dtype.numpy))
+        check_finite(rows, checkpoint, name)
+        writer.write("embedding", convert(rows, dtype, checkpoint, name))
     writer.close()
 
 

@@ -16,13 +16,15 @@ import numpy as np
 
 from .. import _native, data_types
 from ..checkpoint import Checkpoint
-from ..checkpoint.linear import FloatLinear, Int4Linear, check_finite
+from ..checkpoint.linear import FloatLinear, Int4Linear, check_finite, convert
 from ..data_types import DataType
 from ..quantize.int4 import quantize_rows, search_type
 from .graph import Graph
 
 BLOCK_BYTES = 32 << 20
-TRANSPOSED_ROWS = 16  # at a time: 3.5 times faster than one numpy transpose, which misses every cache
+TRANSPOSED_ROWS = (
+    16  # at a time: 3.5 times faster than one numpy transpose, which misses every cache
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class QuantizedHere:
 
 Int4Source = Int4Linear | QuantizedHere
 Linear = FloatLinear | Int4Linear | QuantizedHere
-Bias = Callable[[], np.ndarray]  # reads it
+Bias = Callable[[DataType], np.ndarray]  # reads it as this type
 
 
 def can_stack(linears: list[Linear]) -> bool:
@@ -57,7 +59,13 @@ def can_stack(linears: list[Linear]) -> bool:
 
 def read_bias(checkpoint: Checkpoint, module: str, n: int) -> Bias:
     name = checkpoint.expect(f"{module}.bias", (n,), data_types.FLOATS).name
-    return lambda: check_finite(checkpoint.read(name), checkpoint, name)
+
+    def read(dtype: DataType) -> np.ndarray:
+        return convert(
+            check_finite(checkpoint.read(name), checkpoint, name), dtype, checkpoint, name
+        )
+
+    return read
 
 
 def int4_gemm(
@@ -89,7 +97,7 @@ def int4_gemm(
     if bias is not None:
         parts, dtype = bias
         inputs["bias"] = graph.initializer(f"{name}.bias", dtype, (n,))
-        graph.data.produce(lambda: ((f"{name}.bias", part().astype(dtype.numpy)) for part in parts))
+        graph.data.produce(lambda: ((f"{name}.bias", part(dtype)) for part in parts))
     attributes = {
         "gemm_n": n,
         "gemm_k": k,
@@ -116,7 +124,7 @@ def matmul(
         return graph.node("MatMul", [activations, weight], name)
     product = graph.node("MatMul", [activations, weight], f"{name}.product")
     added = graph.initializer(f"{name}.bias", dtype, (linear.n,))
-    graph.data.produce(lambda: [(added, bias().astype(dtype.numpy))])
+    graph.data.produce(lambda: [(added, bias(dtype))])
     return graph.node("Add", [product, added], name)
 
 
@@ -133,7 +141,7 @@ def _transposed(linear: FloatLinear, dtype: DataType) -> Iterator[np.ndarray]:
         for row in range(0, linear.n, TRANSPOSED_ROWS):
             rows = slice(row, row + TRANSPOSED_ROWS)
             part[:, rows] = whole[rows, start:stop].T
-        yield part.astype(dtype.numpy, copy=False)
+        yield convert(part, dtype, linear.checkpoint, linear.tensor)
 
 
 def _fill(

@@ -70,7 +70,7 @@ def quantize(
     model = load_model(checkpoint)
     kept = _kept_modules(model, options.keep)
     linears = _open_linears(checkpoint, model, kept, options.group_size)
-    with output_folder(target, options.replace) as folder:
+    with output_folder(target, checkpoint.path, options.replace) as folder:
         errors = _write_tensors(checkpoint, folder, linears, options, progress)
         _write_config(checkpoint, folder, kept, model, options)
         report = Report(
@@ -109,7 +109,8 @@ def _open_linears(
         linear = open_linear(checkpoint, module, n, k)
         if module in kept:
             continue
-        assert isinstance(linear, FloatLinear)
+        if not isinstance(linear, FloatLinear):
+            raise DovetailError(f"{checkpoint.path}: {module} is quantized already")
         if k % group_size:
             raise DovetailError(
                 f"{checkpoint.path}: tensor {linear.tensor} has {k} inputs, expected a multiple of "
