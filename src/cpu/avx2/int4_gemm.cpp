@@ -45,7 +45,9 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    prefetch_page(line);
+    if constexpr (R <= kMemoryBoundRows) {
+      prefetch_page(line);
+    }
     const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m256i total[R][2];
@@ -70,6 +72,9 @@ void multiply_int8(const Int4MultiplyTask& t) {
         sums[r][0] = sums[r][1] = _mm256_setzero_si256();
       }
       for (int i = 0; i < 4; ++i, line += kLineBytes) {
+        if constexpr (R > kMemoryBoundRows) {
+          prefetch_line(line);
+        }
         const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
         DOVETAIL_UNROLL
         for (int high = 0; high < 2; ++high, a += R) {
@@ -117,7 +122,6 @@ void multiply_exact(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const float*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    prefetch_page(line);
     __m256 sums[R][2];
     DOVETAIL_UNROLL
     for (int r = 0; r < R; ++r) {
@@ -126,6 +130,7 @@ void multiply_exact(const Int4MultiplyTask& t) {
     const __m256 zero_points[2] = {_mm256_cvtepi32_ps(zero_points8(t, g, 0)),
                                    _mm256_cvtepi32_ps(zero_points8(t, g, 1))};
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 8 * R) {
+      prefetch_line(line);
       const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
       DOVETAIL_UNROLL
       for (int j = 0; j < 8; ++j) {  // byte j % 4 of a lane, high nibble from j = 4 on

@@ -41,7 +41,9 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    prefetch_page(line);
+    if constexpr (R <= kMemoryBoundRows) {
+      prefetch_page(line);
+    }
     const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m512i sums[R];
@@ -64,6 +66,9 @@ void multiply_int8(const Int4MultiplyTask& t) {
       }
     }
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 2 * R) {
+      if constexpr (R > kMemoryBoundRows) {
+        prefetch_line(line);
+      }
       const __m512i codes = _mm512_loadu_si512(line);
       const __m512i low = _mm512_and_si512(codes, nibble);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
@@ -97,7 +102,6 @@ void multiply_exact(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const float*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    prefetch_page(line);
     __m512 sums[R];
     DOVETAIL_UNROLL
     for (int r = 0; r < R; ++r) {
@@ -106,6 +110,7 @@ void multiply_exact(const Int4MultiplyTask& t) {
     const __m512 zero_points =
         t.zero_points == nullptr ? _mm512_setzero_ps() : _mm512_cvtepi32_ps(zero_points16(t, g));
     for (int k = 0; k < t.group_size; k += 8, line += kLineBytes, a += 8 * R) {
+      prefetch_line(line);
       const __m512i codes = _mm512_loadu_si512(line);
       DOVETAIL_UNROLL
       for (int j = 0; j < 8; ++j) {  // byte j % 4 of a lane, high nibble from j = 4 on
