@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workspace is not monotonic: one token splits its keys, or K, over the whole GPU and needs room
 // for the partial sums, a long prompt does not. So the bound is searched for: the plan of every
-// batch, of every token count up to 64 and of the multiples of a tile beyond, in every mode, on
-// every architecture with more multiprocessors than any GPU has. Planners keep to three rules that
-// make the search complete: within a tile the workspace grows with the rows, tiles have 16 rows up
-// to 512 and 128 beyond, and it never shrinks as capacity or multiprocessors grow.
+// batch, of every token count up to 64 and of those that fill a tile beyond, in every mode, on
+// every class of GPU with more multiprocessors than any has. Planners keep to the rules that make
+// the search complete (workspace_bound_test): tiles have a multiple of 64 rows when a call has more
+// than 64, a row being a token of int4_gemm or a token's head within its group; while the number of
+// tiles stays the same, workspace grows with the rows; it never shrinks as capacity or
+// multiprocessors grow.
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -21,14 +23,20 @@ constexpr CudaDevice device(int compute_capability, int shared_memory_kib) {
           .shared_memory_bytes = shared_memory_kib * 1024,
           .l2_bytes = std::size_t{128} << 20};
 }
-constexpr CudaDevice kDevices[] = {
-    device(80, 163),  device(86, 99),   device(87, 163),  device(89, 99),  device(90, 227),
-    device(100, 227), device(103, 227), device(110, 227), device(120, 99), device(121, 99)};
+// One per shared-memory size and generation of tensor cores.
+constexpr CudaDevice kDevices[] = {device(80, 163), device(86, 99), device(90, 227),
+                                   device(100, 227), device(120, 99)};
 
-std::vector<std::int64_t> row_counts(std::int64_t largest) {
+// Token counts to try; a token has `group` rows.
+std::vector<std::int64_t> token_counts(std::int64_t largest, std::int64_t group) {
   std::vector<std::int64_t> counts;
-  for (std::int64_t rows = 1; rows < largest; rows += rows < 64 ? 1 : rows < 512 ? 16 : 128) {
-    counts.push_back(rows);
+  for (std::int64_t tokens = 1; tokens < std::min<std::int64_t>(largest, 65); ++tokens) {
+    counts.push_back(tokens);
+  }
+  for (std::int64_t rows = 64; rows / group < largest; rows += 64) {
+    if (rows / group > 64) {
+      counts.push_back(rows / group);
+    }
   }
   counts.push_back(largest);
   return counts;
@@ -60,12 +68,14 @@ class Bound {
 }  // namespace
 
 Result<std::size_t> workspace_bound(const AttentionProblem& largest) {
+  DOVETAIL_RETURN_IF_ERROR(validate(largest));
+  const std::int64_t group = largest.attributes.num_q_heads / largest.attributes.num_kv_heads;
   Bound bound;
   AttentionProblem problem = largest;
   for (std::int64_t batch = 1; batch <= std::max<std::int64_t>(largest.batch, 1); ++batch) {
     problem.batch = std::min(batch, largest.batch);
     problem.rope_batch = std::min(largest.rope_batch, problem.batch);
-    for (const std::int64_t tokens : row_counts(largest.tokens)) {
+    for (const std::int64_t tokens : token_counts(largest.tokens, group)) {
       problem.tokens = tokens;
       for (const AttentionMode mode : {AttentionMode::kPrefill, AttentionMode::kChunkedPrefill,
                                        AttentionMode::kDecode, AttentionMode::kTreeDecode}) {
@@ -86,7 +96,7 @@ Result<std::size_t> workspace_bound(const AttentionProblem& largest) {
 Result<std::size_t> workspace_bound(const Int4GemmProblem& largest) {
   Bound bound;
   Int4GemmProblem problem = largest;
-  for (const std::int64_t rows : row_counts(largest.m)) {
+  for (const std::int64_t rows : token_counts(largest.m, 1)) {
     problem.m = rows;
     bound.take(problem);
   }

@@ -30,7 +30,7 @@ const T* input(const void* const* inputs, int position) {
   return position < 0 ? nullptr : static_cast<const T*>(inputs[position]);
 }
 
-// The first type pair, fp16 first, that `served` takes; else why fp16 (or what was given) fails.
+// Tries type pairs, fp16 first; ok when `served` takes one, else why no kernel does.
 template <class Served>
 Status served_with_types(std::optional<DataType> first, std::optional<DataType> second,
                          Served served) {
@@ -44,8 +44,9 @@ Status served_with_types(std::optional<DataType> first, std::optional<DataType> 
       if (status.ok()) {
         return status;
       }
-      if (reason.ok()) {
-        reason = status;
+      if (reason.ok() || (reason.code() != StatusCode::kUnsupported &&
+                          status.code() == StatusCode::kUnsupported)) {
+        reason = status;  // a pair that the attributes exclude is no reason
       }
     }
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the test double of the CUDA plans (cuda_reference.cpp) and the tests agree on.
+// What the double of the CUDA launches (cuda_reference.cpp) and the tests agree on.
 #pragma once
 
 #include <atomic>

@@ -250,8 +250,10 @@ TEST_P(PluginLifecycle, WrongNodesFailWhenTheyAreBuilt) {
 
   AttentionProblem heads = kAttention;
   heads.attributes.head_size = 72;
+  heads.attributes.enable_fp8_kv_cache = 1;
+  heads.cache_type = DataType::kFloat8E4M3;
   EXPECT_EQ(build_error(attention_node(heads)),
-            "attention: head_size is 72, expected 32, 64, 80, 96, 112, 128, 192 or 256 on CUDA");
+            "attention: head_size is 72, expected a multiple of 16 with an fp8_e4m3 cache on CUDA");
   heads.attributes.head_size = 260;
   EXPECT_EQ(build_error(attention_node(heads)),
             "attention: head_size is 260, expected a multiple of 8 up to 256");
