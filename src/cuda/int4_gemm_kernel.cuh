@@ -49,11 +49,45 @@ DOVETAIL_DEVICE void load_activation_fragment(uint32_t (&a)[kPlanes<T>][4], cons
   }
 }
 
-DOVETAIL_DEVICE ptx::Float2 load_scales(const std::byte* row, int column, DataType type) {
-  if (type == DataType::kFloat32) return *reinterpret_cast<const ptx::Float2*>(row + column * 4);
-  const uint32_t pair = *reinterpret_cast<const uint32_t*>(row + column * 2);
-  return type == DataType::kFloat16 ? ptx::unpack2<ptx::Half>(pair)
-                                    : ptx::unpack2<ptx::BFloat16>(pair);
+// Scales of a lane's two columns and zero point of its weight row, for four 8-column tiles.
+struct LaneGroups {
+  ptx::Float2 scale[4];
+  uint32_t zero_point[4];
+};
+
+template <int Columns>
+DOVETAIL_DEVICE void load_groups(LaneGroups& groups, const std::byte* scales,
+                                 const std::byte* zero_points, int group, int column,
+                                 const Int4GemmArguments& p) {
+  const int lane = static_cast<int>(ptx::lane_index());
+  const std::byte* row = scales + group * Columns * 4;
+  const int n = column + lane % 4 * 2;
+  if (p.scale_type == DataType::kFloat32) {
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      groups.scale[i] = *reinterpret_cast<const ptx::Float2*>(row + (n + i * 8) * 4);
+    }
+  } else {
+    uint32_t pairs[4];
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      pairs[i] = *reinterpret_cast<const uint32_t*>(row + (n + i * 8) * 2);
+    }
+    const bool is_half = p.scale_type == DataType::kFloat16;
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      groups.scale[i] =
+          is_half ? ptx::unpack2<ptx::Half>(pairs[i]) : ptx::unpack2<ptx::BFloat16>(pairs[i]);
+    }
+  }
+  DOVETAIL_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    groups.zero_point[i] = 8;
+    if (p.zero_points != nullptr) {
+      groups.zero_point[i] =
+          static_cast<uint32_t>(zero_points[group * Columns + column + i * 8 + lane / 4]);
+    }
+  }
 }
 
 // One warp's sums: [row tile][8-column tile][fragment].
@@ -66,13 +100,14 @@ DOVETAIL_DEVICE void multiply_slab(WarpSums<Tile>& sums, const std::byte* stage,
                                    int row, int column, const Int4GemmArguments& p) {
   constexpr Int4GemmTile kTile = kInt4GemmTiles[Tile];
   constexpr Int4GemmStage kStage = int4_gemm_stage(kTile, sizeof(T));
-  const int lane = static_cast<int>(ptx::lane_index()), g = lane / 4, t = lane % 4;
+  const int lane = static_cast<int>(ptx::lane_index());
   const std::byte* activations =
       stage + k_warp * kTile.rows() * kSlab * static_cast<int>(sizeof(T));
   const std::byte* weights = stage + kStage.weights + k_warp * kTile.columns() * 32;
   const std::byte* scales = stage + kStage.scales + k_warp * 2 * kTile.columns() * 4;
   const std::byte* zero_points = stage + kStage.zero_points + k_warp * 2 * kTile.columns();
 
+  LaneGroups groups;
   uint32_t words[2][4];  // [32-k half][8-column tile]
   DOVETAIL_UNROLL
   for (int unit = 0; unit < 2; ++unit) {
@@ -84,8 +119,8 @@ DOVETAIL_DEVICE void multiply_slab(WarpSums<Tile>& sums, const std::byte* stage,
     } else {
       DOVETAIL_UNROLL
       for (int i = 0; i < 4; ++i) {
-        const int half = i % 2, n = column + unit * 16 + i / 2 * 8 + g;
-        const std::byte* at = weights + n * 32 + (half ^ (n >> 2 & 1)) * 16 + t * 4;
+        const int half = i % 2, n = column + unit * 16 + i / 2 * 8 + lane / 4;
+        const std::byte* at = weights + n * 32 + (half ^ (n >> 2 & 1)) * 16 + lane % 4 * 4;
         words[half][2 * unit + i / 2] = *reinterpret_cast<const uint32_t*>(at);
       }
     }
@@ -101,19 +136,15 @@ DOVETAIL_DEVICE void multiply_slab(WarpSums<Tile>& sums, const std::byte* stage,
                                     half * 32 + step * 16);
       }
     }
-    const int group = p.group_size == 32 ? half : 0;
+    if (half == 0 || p.group_size == 32) {
+      load_groups<kTile.columns()>(groups, scales, zero_points, half, column, p);
+    }
     DOVETAIL_UNROLL
     for (int n_tile = 0; n_tile < 4; ++n_tile) {
-      const int n = column + n_tile * 8;
-      uint32_t zero_point = 8;
-      if (p.zero_points != nullptr) {
-        zero_point = static_cast<uint32_t>(zero_points[group * kTile.columns() + n + g]);
-      }
       uint32_t pair[4];
-      decode_int4<Operand<T>>(words[half][n_tile], zero_point, pair);
+      decode_int4<Operand<T>>(words[half][n_tile], groups.zero_point[n_tile], pair);
       const uint32_t b[2][2] = {{pair[0], pair[1]}, {pair[2], pair[3]}};
-      const ptx::Float2 scale =
-          load_scales(scales + group * kTile.columns() * 4, n + 2 * t, p.scale_type);
+      const ptx::Float2 scale = groups.scale[n_tile];
       DOVETAIL_UNROLL
       for (int tile = 0; tile < kTile.row_tiles; ++tile) {
         float sum[4];
@@ -160,7 +191,7 @@ DOVETAIL_DEVICE void store_pair(T* row, int n, int total_n, float x, float y, co
 
 // grid: (blocks_m, blocks_n, splits)
 template <class T, WeightLayout Layout, int Tile>
-DOVETAIL_KERNEL(kInt4GemmTiles[Tile].threads())
+DOVETAIL_KERNEL(kInt4GemmTiles[Tile].threads(), int4_gemm_blocks(kInt4GemmTiles[Tile], sizeof(T)))
 int4_gemm_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
   constexpr Int4GemmTile kTile = kInt4GemmTiles[Tile];
   constexpr int kStageBytes = int4_gemm_stage(kTile, sizeof(T)).bytes;
@@ -178,25 +209,30 @@ int4_gemm_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
   const int begin = split * p.slabs_per_split;
   const int end = begin + p.slabs_per_split < p.slabs ? begin + p.slabs_per_split : p.slabs;
   const int steps = (end - begin + kTile.warps_k - 1) / kTile.warps_k;
-  const StageLoader<T, Layout, Tile> loader{p, first_row, first_column, end};
+  const StageLoader<T, Layout, Tile> loader(p, first_row, first_column, end);
 
+  DOVETAIL_NO_UNROLL
   for (int step = 0; step < kTile.stages - 1; ++step) {
     if (step < steps) loader.load(ring + step * kStageBytes, begin + step * kTile.warps_k);
     ptx::copy_async_commit();
   }
   WarpSums<Tile> sums = {};
+  int slot = 0;  // step % stages
+  DOVETAIL_NO_UNROLL
   for (int step = 0; step < steps; ++step) {
     ptx::copy_async_wait<kTile.stages - 2>();
     ptx::sync_threads();  // the stage has landed for all, and all have left the one to be refilled
     const int ahead = step + kTile.stages - 1;
     if (ahead < steps) {
-      loader.load(ring + ahead % kTile.stages * kStageBytes, begin + ahead * kTile.warps_k);
+      loader.load(ring + (slot == 0 ? kTile.stages - 1 : slot - 1) * kStageBytes,
+                  begin + ahead * kTile.warps_k);
     }
     ptx::copy_async_commit();
     if (begin + step * kTile.warps_k + warp_k < end) {
-      multiply_slab<T, Layout, Tile>(sums, ring + step % kTile.stages * kStageBytes, warp_k,
-                                     warp_m * kWarpRows, warp_n * kWarpColumns, p);
+      multiply_slab<T, Layout, Tile>(sums, ring + slot * kStageBytes, warp_k, warp_m * kWarpRows,
+                                     warp_n * kWarpColumns, p);
     }
+    slot = slot + 1 == kTile.stages ? 0 : slot + 1;
   }
   ptx::copy_async_wait<0>();
 
@@ -253,8 +289,18 @@ int4_gemm_reduce(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
       static_cast<int64_t>(ptx::block_index().x) * kReduceThreads + ptx::thread_index().x;
   ptx::wait_for_previous_kernel();
   if (i >= count) return;
-  float sum = p.partials[i];
-  for (int split = 1; split < p.splits; ++split) sum += p.partials[split * count + i];
+  // Eight loads in flight at a time; the additions keep their order.
+  constexpr int kBatch = 8;
+  float sum = 0;
+  for (int first = 0; first < p.splits; first += kBatch) {
+    float part[kBatch];
+    DOVETAIL_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      part[j] = first + j < p.splits ? p.partials[(first + j) * count + i] : 0.0f;
+    }
+    DOVETAIL_UNROLL
+    for (int j = 0; j < kBatch; ++j) sum += part[j];
+  }
   if (p.bias != nullptr) sum += ptx::to_float(static_cast<const T*>(p.bias)[i % p.n]);
   if constexpr (std::is_same_v<T, float>) {
     static_cast<T*>(p.output)[i] = sum;

@@ -55,10 +55,10 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
   s.blocks_n = divide_up(a.gemm_n, t.columns());
   s.overlap_kernels = device.compute_capability >= 90;
 
-  // As many blocks as fit on the GPU at once, from shared memory and 2048 threads; 1 KB is the
-  // system's.
-  const int per_multiprocessor = std::clamp(
-      std::min(device.shared_memory_bytes / (s.shared_bytes + 1024), 1536 / t.threads()), 1, 8);
+  // 1 KB of each block's shared memory is the system's.
+  const int element_bytes = static_cast<int>(size_of(p.activation_type));
+  const int per_multiprocessor = std::clamp(device.shared_memory_bytes / (s.shared_bytes + 1024), 1,
+                                            int4_gemm_blocks(t, element_bytes));
   const std::int64_t resident = std::int64_t{per_multiprocessor} * device.multiprocessors;
   const std::int64_t blocks = std::max<std::int64_t>(s.blocks_m * s.blocks_n, 1);
   const std::int64_t most =

@@ -31,6 +31,7 @@ inline constexpr int kWarpColumns = 32;
 
 struct Int4GemmTile {
   int row_tiles, warps_m, warps_n, warps_k, stages;
+  int blocks;  // that a multiprocessor holds at once: the kernel's register budget
 
   constexpr int rows() const { return 16 * row_tiles * warps_m; }
   constexpr int columns() const { return kWarpColumns * warps_n; }
@@ -40,10 +41,10 @@ struct Int4GemmTile {
 // 16 rows: one token or a small tree; the weights stream through 6 short stages. 128 rows: prefill;
 // a warp's 64 x 32 outputs read shared memory slower than the tensor cores multiply.
 inline constexpr Int4GemmTile kInt4GemmTiles[] = {
-    {.row_tiles = 1, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 6},
-    {.row_tiles = 2, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 4},
-    {.row_tiles = 2, .warps_m = 2, .warps_n = 2, .warps_k = 1, .stages = 4},
-    {.row_tiles = 4, .warps_m = 2, .warps_n = 4, .warps_k = 1, .stages = 4},
+    {.row_tiles = 1, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 6, .blocks = 4},
+    {.row_tiles = 2, .warps_m = 1, .warps_n = 2, .warps_k = 2, .stages = 4, .blocks = 3},
+    {.row_tiles = 2, .warps_m = 2, .warps_n = 2, .warps_k = 1, .stages = 4, .blocks = 3},
+    {.row_tiles = 4, .warps_m = 2, .warps_n = 4, .warps_k = 1, .stages = 4, .blocks = 1},
 };
 inline constexpr int kInt4GemmTileCount = 4;
 // fp32 activations take twice the shared memory and three products each: no 128-row tile.
@@ -63,6 +64,11 @@ constexpr Int4GemmStage int4_gemm_stage(const Int4GemmTile& t, int element_bytes
 }
 constexpr int int4_gemm_shared_bytes(const Int4GemmTile& t, int element_bytes) {
   return t.stages * int4_gemm_stage(t, element_bytes).bytes;
+}
+
+// fp32 activations need twice the shared memory and more registers.
+constexpr int int4_gemm_blocks(const Int4GemmTile& t, int element_bytes) {
+  return element_bytes == 4 ? 2 : t.blocks;
 }
 
 struct Int4GemmSchedule {

@@ -57,11 +57,13 @@ const char* PluginV3::getPluginNamespace() const noexcept {
   return namespace_.c_str();
 }
 
-Result<std::size_t> PluginV3::workspace_bound(const nvinfer1::DynamicPluginTensorDesc* in,
-                                              std::int32_t inputs) const {
+Result<std::shared_ptr<const Call>> PluginV3::plan_at_bounds(
+    const nvinfer1::DynamicPluginTensorDesc* in, std::int32_t inputs) const {
   Result<std::vector<TensorDesc>> largest = largest_shapes(op_->schema(), in, inputs);
-  return largest.ok() ? op_->workspace_bound(*std::move(largest))
-                      : Result<std::size_t>(largest.status());
+  if (!largest.ok()) {
+    return largest.status();
+  }
+  return tensorrt::plan_at_bounds(*op_, *std::move(largest));
 }
 
 std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in,
@@ -70,7 +72,7 @@ std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* 
                                        std::int32_t outputs) noexcept {
   return result(guarded("configurePlugin", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
-    return workspace_bound(in, inputs).status();
+    return plan_at_bounds(in, inputs).status();
   }));
 }
 
@@ -127,11 +129,11 @@ std::size_t PluginV3::getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* 
                                        std::int32_t) const noexcept {
   std::size_t bytes = 0;
   guarded("getWorkspaceSize", [&]() -> Status {
-    const Result<std::size_t> bound = workspace_bound(in, inputs);
-    if (!bound.ok()) {
-      return bound.status();
+    Result<std::shared_ptr<const Call>> call = plan_at_bounds(in, inputs);
+    if (!call.ok()) {
+      return call.status();
     }
-    bytes = *bound;
+    bytes = (*call)->workspace_bytes();
     return Status::success();
   });
   return bytes;
@@ -149,7 +151,6 @@ std::int32_t PluginV3::getAliasedInput(std::int32_t output) noexcept {
 std::int32_t PluginV3::onShapeChange(const nvinfer1::PluginTensorDesc* in, std::int32_t inputs,
                                      const nvinfer1::PluginTensorDesc*,
                                      std::int32_t outputs) noexcept {
-  call_.reset();  // a refused shape must not run with the plan of the one before
   return result(guarded("onShapeChange", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     Result<std::vector<TensorDesc>> shapes = actual_shapes(op_->schema(), in, inputs);

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 namespace dovetail::simt_test {
 
@@ -76,11 +78,25 @@ int main(int argc, char** argv) {
     return 1;
   }
   print_fast_errors();
-  std::FILE* file = argc > 1 ? std::fopen(argv[1], "wb") : nullptr;
+  const bool compare = argc == 3 && std::string(argv[1]) == "--compare";
+  std::string expected;
+  if (compare) {
+    std::ifstream file(std::string(argv[2]) + "/vectors_" + std::to_string(arch) + ".txt");
+    expected.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  int differences = 0;
+  std::FILE* file = argc == 2 ? std::fopen(argv[1], "wb") : nullptr;
   for (const Group& group : groups) {
-    std::printf("%s %zu %016llx\n", group.name.c_str(), group.words.size(),
-                static_cast<unsigned long long>(hash_of(group.words.data(), group.words.size())));
+    char line[128];
+    std::snprintf(line, sizeof line, "%s %zu %016llx\n", group.name.c_str(), group.words.size(),
+                  static_cast<unsigned long long>(hash_of(group.words.data(), group.words.size())));
+    const bool differs = !expected.empty() && expected.find(line) == std::string::npos;
+    differences += differs;
+    std::printf("%s%s", differs ? "differs: " : "", line);
     if (file != nullptr) std::fwrite(group.words.data(), 4, group.words.size(), file);
   }
   if (file != nullptr) std::fclose(file);
+  if (compare)
+    std::printf("# %s\n", expected.empty() ? "nothing recorded for this GPU" : "compared");
+  return differences == 0 ? 0 : 1;
 }

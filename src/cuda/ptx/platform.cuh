@@ -24,6 +24,7 @@
 #define DOVETAIL_DEVICE inline
 #define DOVETAIL_GRID_CONSTANT
 #define DOVETAIL_UNROLL
+#define DOVETAIL_NO_UNROLL
 #define DOVETAIL_SHARED(type, name)                       \
   auto& name = *static_cast<std::type_identity_t<type>*>( \
       ::dovetail::simt::static_shared(#name, __LINE__, sizeof(std::type_identity_t<type>)))
@@ -35,6 +36,7 @@
 #define DOVETAIL_DEVICE __device__ __forceinline__
 #define DOVETAIL_GRID_CONSTANT __grid_constant__
 #define DOVETAIL_UNROLL _Pragma("unroll")
+#define DOVETAIL_NO_UNROLL _Pragma("unroll 1")
 #define DOVETAIL_SHARED(type, name) __shared__ ::dovetail::ptx::Identity<type> name
 #else
 #error "ptx.cuh is for nvcc, or for a C++ compiler with DOVETAIL_SIMT_HOST (the host model)"

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA kernels on a real GPU: builds the cuda preset for this machine, runs the tests labelled gpu, then
+# compute-sanitizer on a reduced table. Fails when a tool is missing or finds anything, and ends with a summary for
+# docs/gpu-verification.md.
+#
+#   scripts/gpu_test.sh [build folder]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=${1:-build/cuda}
+
+for tool in nvcc nvidia-smi compute-sanitizer cmake ctest; do
+  command -v "$tool" >/dev/null || { echo "gpu_test: $tool is not on PATH" >&2; exit 1; }
+done
+
+cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES=native -DDOVETAIL_PYTHON=OFF -DDOVETAIL_ONNXRUNTIME=OFF \
+  -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_TENSORRT=OFF -DDOVETAIL_BENCHMARKS=OFF -DDOVETAIL_EXAMPLES=OFF
+cmake --build "$build" --target gpu_int4_gemm_test simt_vectors
+ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error
+
+summary=()
+# sanitize TOOL LINE: the tool must exit with 0, run tests, and end with exactly this summary.
+sanitize() {
+  local log=$build/sanitizer-$1.log
+  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda/gpu_int4_gemm_test" \
+    --gtest_filter='Table*/6:Table*/18:Table*/2?:*Splits*' >"$log" 2>&1 || { tail -20 "$log"; exit 1; }
+  grep -q '\[  PASSED  \] [1-9]' "$log" || { echo "gpu_test: $1 ran no test" >&2; exit 1; }
+  grep -qF "$2" "$log" || { echo "gpu_test: $1 printed no clean summary" >&2; tail -20 "$log"; exit 1; }
+  summary+=("$1: $(grep -o '\[  PASSED  \] .*' "$log" | cut -c14-), $2")
+}
+sanitize memcheck "ERROR SUMMARY: 0 errors"
+sanitize racecheck "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+sanitize initcheck "ERROR SUMMARY: 0 errors"
+
+echo
+echo "date:   $(date -u +%F)"
+echo "commit: $(git rev-parse --short HEAD)"
+echo "device: $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
+echo "nvcc:   $(nvcc --version | grep -o 'release [0-9.]*')"
+printf '%s\n' "${summary[@]}"
