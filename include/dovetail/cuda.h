@@ -57,4 +57,10 @@ class CudaInt4GemmPlan {
 };
 Result<CudaInt4GemmPlan> plan(const Int4GemmProblem& problem, const CudaDevice& device);
 
+// The most workspace that any call needs which brings as many lanes, tokens or rows as `largest` or
+// fewer, in any mode that its attributes allow, on any GPU: an engine reserves it once, maybe where no
+// GPU is. kUnsupported when no GPU serves the problem.
+Result<std::size_t> workspace_bound(const AttentionProblem& largest);
+Result<std::size_t> workspace_bound(const Int4GemmProblem& largest);
+
 }  // namespace dovetail

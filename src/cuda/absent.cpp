@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA API of a build without CUDA kernels: every entry point says so.
+// The GPU side of a build without CUDA kernels: planning works, so that engines can be built for other
+// machines, and everything that would touch a GPU says why it does not.
+#include "cuda/attention_plan.h"
+#include "cuda/int4_gemm_plan.h"
 #include "dovetail/cuda.h"
 
 namespace dovetail {
 namespace {
 
 Status absent() {
-  return {StatusCode::kUnsupported,
-          "dovetail: this build has no CUDA kernels, expected one configured with -DDOVETAIL_CUDA=ON"};
+  return {
+      StatusCode::kUnsupported,
+      "dovetail: this build has no CUDA kernels, expected one configured with -DDOVETAIL_CUDA=ON"};
 }
 
 }  // namespace
 
-struct CudaAttentionPlan::State {};
-struct CudaInt4GemmPlan::State {};
+Result<CudaDevice> cuda_device(int) {
+  return absent();
+}
 
-Result<CudaDevice> cuda_device(int) { return absent(); }
+namespace cuda {
 
-Result<CudaAttentionPlan> plan(const AttentionProblem&, const CudaDevice&) { return absent(); }
-std::size_t CudaAttentionPlan::workspace_bytes() const { return 0; }
-std::string CudaAttentionPlan::describe() const { return {}; }
-Status CudaAttentionPlan::run(const AttentionBuffers&, void*) const { return absent(); }
+Status prepare_attention(const AttentionSchedule&) {
+  return absent();
+}
+Status run_attention(const AttentionSchedule&, const AttentionBuffers&, void*) {
+  return absent();
+}
+Status prepare_int4_gemm(const Int4GemmSchedule&) {
+  return absent();
+}
+Status run_int4_gemm(const Int4GemmSchedule&, const Int4GemmBuffers&, void*) {
+  return absent();
+}
 
-Result<CudaInt4GemmPlan> plan(const Int4GemmProblem&, const CudaDevice&) { return absent(); }
-std::size_t CudaInt4GemmPlan::workspace_bytes() const { return 0; }
-std::string CudaInt4GemmPlan::describe() const { return {}; }
-Status CudaInt4GemmPlan::run(const Int4GemmBuffers&, void*) const { return absent(); }
-
+}  // namespace cuda
 }  // namespace dovetail

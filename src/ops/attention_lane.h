@@ -8,6 +8,7 @@
 //   decode          total, this call included length - 1         1
 //   decode          1 with start > 0          start              1     (one-token rest of a chunked prefill)
 //   tree decode     total, padded S included  length - S         S
+//   decode, tree    0: the lane is left out   start              0
 //
 // Slots [0, history) hold the past; new token i goes to slot history + i.
 #pragma once
@@ -47,9 +48,9 @@ DOVETAIL_HOST_DEVICE constexpr LaneExtent lane_extent(AttentionMode mode, std::i
       if (length == 1 && start > 0) {
         return {start, 1};
       }
-      return length == 0 ? LaneExtent{0, 0} : LaneExtent{length - 1, 1};
+      return length == 0 ? LaneExtent{start, 0} : LaneExtent{length - 1, 1};
     case AttentionMode::kTreeDecode:
-      return length == 0 ? LaneExtent{0, 0} : LaneExtent{length - tokens, tokens};
+      return length == 0 ? LaneExtent{start, 0} : LaneExtent{length - tokens, tokens};
   }
   return {0, 0};
 }

@@ -54,14 +54,4 @@ Status output_shape(const Operator& op, std::size_t output, const nvinfer1::Dims
   return Status::success();
 }
 
-Result<std::shared_ptr<const Call>> plan_at_bounds(const Operator& op,
-                                                   std::vector<TensorDesc> largest) {
-  constexpr CudaDevice kLargestDevice{.compute_capability = 90,
-                                      .multiprocessors = 192,
-                                      .shared_memory_bytes = 227 * 1024,
-                                      .l2_bytes = 50u << 20};
-  op.settle_bounds(largest);
-  return op.plan(largest, kLargestDevice);
-}
-
 }  // namespace dovetail::tensorrt

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What V3 and V2 share: format negotiation, output types, output shapes, and planning at profile
-// bounds.
+// What V3 and V2 share: format negotiation, output types, output shapes, and checks.
 #pragma once
 
-#include <memory>
 #include <span>
-#include <vector>
 
 #include "tensorrt/operator.h"
 #include "tensorrt/tensor_desc.h"
@@ -22,10 +19,5 @@ bool supports_format(const Operator& op, std::span<const nvinfer1::PluginTensorD
 // Fills the symbolic shape of one output.
 Status output_shape(const Operator& op, std::size_t output, const nvinfer1::DimsExprs* in,
                     nvinfer1::IExprBuilder& builder, nvinfer1::DimsExprs& out);
-
-// The call with the largest shapes of a profile, on the device that would ask for most workspace:
-// an engine may be built where no GPU is, and moved.
-Result<std::shared_ptr<const Call>> plan_at_bounds(const Operator& op,
-                                                   std::vector<TensorDesc> largest);
 
 }  // namespace dovetail::tensorrt

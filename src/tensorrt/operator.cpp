@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensorrt/operator.h"
 
+#include <optional>
+
 #include "ops/attention.h"
 #include "ops/int4_gemm.h"
 #include "ops/message.h"
@@ -20,13 +22,35 @@ std::vector<int> declared_inputs(const Map& map, int declared) {
   return order;
 }
 
-bool is_gpu_activation(DataType type) {
-  return type == DataType::kFloat16 || type == DataType::kBFloat16;
-}
+constexpr DataType kFloatTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32,
+                                    DataType::kFloat8E4M3};
 
 template <class T>
 const T* input(const void* const* inputs, int position) {
   return position < 0 ? nullptr : static_cast<const T*>(inputs[position]);
+}
+
+// Tries type pairs, fp16 first; ok when `served` takes one, else why no kernel does.
+template <class Served>
+Status served_with_types(std::optional<DataType> first, std::optional<DataType> second,
+                         Served served) {
+  Status reason;
+  for (const DataType a : kFloatTypes) {
+    for (const DataType b : kFloatTypes) {
+      if (first.value_or(a) != a || second.value_or(b) != b) {
+        continue;
+      }
+      const Status status = served(a, b);
+      if (status.ok()) {
+        return status;
+      }
+      if (reason.ok() || (reason.code() != StatusCode::kUnsupported &&
+                          status.code() == StatusCode::kUnsupported)) {
+        reason = status;  // a pair that the attributes exclude is no reason
+      }
+    }
+  }
+  return reason.ok() ? unsupported("dovetail: no kernel for these types") : reason;
 }
 
 class AttentionCall final : public Call {
@@ -91,23 +115,41 @@ class AttentionOperator final : public Operator {
     if (position == map_.count + 1) {
       return type == before[1];
     }
-    const TensorSpec& spec = input_spec(position);
-    if ((spec.type_mask & type_bit(type)) == 0) {
+    if ((input_spec(position).type_mask & type_bit(type)) == 0) {
       return false;
     }
     if (position == map_[AttentionInput::kQkv]) {
-      return is_gpu_activation(type);
+      return served_with(type, {}).ok();
     }
     if (position == map_[AttentionInput::kKvCache]) {
-      return attributes_.enable_fp8_kv_cache ? type == DataType::kFloat8E4M3 : type == before[0];
+      return served_with(before[0], type).ok();
     }
     const bool norm = position == map_[AttentionInput::kQNormWeight] ||
                       position == map_[AttentionInput::kKNormWeight];
     return !norm || type == before[0];
   }
 
-  void settle_bounds(std::span<TensorDesc> inputs) const override {
-    settle_profile_bounds(attributes_, inputs);
+  // Whether some GPU serves these attributes with these types; no type: with any.
+  Status served_with(std::optional<DataType> activation, std::optional<DataType> cache) const {
+    return served_with_types(activation, cache, [&](DataType a, DataType c) {
+      return dovetail::workspace_bound(AttentionProblem{.attributes = attributes_,
+                                                        .mode = AttentionMode::kDecode,
+                                                        .activation_type = a,
+                                                        .cache_type = c,
+                                                        .batch = 1,
+                                                        .tokens = 1,
+                                                        .capacity = 1,
+                                                        .rope_rows = 1,
+                                                        .rotary_width = 2})
+          .status();
+    });
+  }
+
+  Result<std::size_t> workspace_bound(std::vector<TensorDesc> largest) const override {
+    settle_profile_bounds(attributes_, largest);
+    const Result<AttentionProblem> problem = describe_attention(attributes_, largest);
+    return problem.ok() ? dovetail::workspace_bound(*problem)
+                        : Result<std::size_t>(problem.status());
   }
 
   Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,
@@ -176,16 +218,32 @@ class Int4GemmOperator final : public Operator {
     if (position == map_.count) {
       return type == before[0];
     }
-    if (position == map_[Int4GemmInput::kActivations]) {
-      return is_gpu_activation(type);
+    if ((input_spec(position).type_mask & type_bit(type)) == 0) {
+      return false;
     }
-    const bool like_activations =
-        position == map_[Int4GemmInput::kScales] || position == map_[Int4GemmInput::kBias];
-    return like_activations ? type == before[0]
-                            : (input_spec(position).type_mask & type_bit(type)) != 0;
+    if (position == map_[Int4GemmInput::kActivations]) {
+      return served_with(type, {}).ok();
+    }
+    if (position == map_[Int4GemmInput::kScales]) {
+      return served_with(before[0], type).ok();
+    }
+    return position != map_[Int4GemmInput::kBias] || type == before[0];
   }
 
-  void settle_bounds(std::span<TensorDesc>) const override {}
+  Status served_with(std::optional<DataType> activation, std::optional<DataType> scale) const {
+    return served_with_types(activation, scale, [&](DataType a, DataType s) {
+      return dovetail::workspace_bound(
+                 Int4GemmProblem{
+                     .attributes = attributes_, .activation_type = a, .scale_type = s, .m = 1})
+          .status();
+    });
+  }
+
+  Result<std::size_t> workspace_bound(std::vector<TensorDesc> largest) const override {
+    const Result<Int4GemmProblem> problem = describe_int4_gemm(attributes_, largest);
+    return problem.ok() ? dovetail::workspace_bound(*problem)
+                        : Result<std::size_t>(problem.status());
+  }
 
   Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,
                                            const CudaDevice& device) const override {
@@ -211,7 +269,9 @@ Result<std::shared_ptr<const Operator>> bind(const Result<Attributes>& parsed) {
   if (!parsed.ok()) {
     return parsed.status();
   }
-  return std::shared_ptr<const Operator>(std::make_shared<Op>(*parsed));
+  auto op = std::make_shared<const Op>(*parsed);
+  DOVETAIL_RETURN_IF_ERROR(op->served_with({}, {}));
+  return std::shared_ptr<const Operator>(std::move(op));
 }
 
 }  // namespace

@@ -36,13 +36,14 @@ class Operator {
   // Types that the CUDA kernels have, given the types of the inputs and outputs before `position`.
   virtual bool supports_type(int position, std::span<const DataType> before,
                              DataType type) const = 0;
-  // For profile bounds: settles the dimensions that other inputs determine.
-  virtual void settle_bounds(std::span<TensorDesc> inputs) const = 0;
+  // The most workspace that calls within a profile need; the inputs are its upper bounds.
+  virtual Result<std::size_t> workspace_bound(std::vector<TensorDesc> largest) const = 0;
   virtual Result<std::shared_ptr<const Call>> plan(std::span<const TensorDesc> inputs,
                                                    const CudaDevice& device) const = 0;
 };
 
-// Parses and checks the attributes of the operator that `schema` declares.
+// Parses and checks the attributes of the operator that `schema` declares. kUnsupported when no GPU
+// serves them with any types, so that a node fails when it is created.
 Result<std::shared_ptr<const Operator>> make_operator(const OpSchema& schema,
                                                       std::span<const Attribute> attributes);
 

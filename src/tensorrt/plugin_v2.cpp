@@ -103,7 +103,7 @@ void PluginV2::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in, std:
   guarded("configurePlugin", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     Result<std::vector<TensorDesc>> largest = largest_shapes(op_->schema(), in, inputs);
-    return largest.ok() ? plan_at_bounds(*op_, *std::move(largest)).status() : largest.status();
+    return largest.ok() ? op_->workspace_bound(*std::move(largest)).status() : largest.status();
   });
 }
 
@@ -116,11 +116,11 @@ std::size_t PluginV2::getWorkspaceSize(const nvinfer1::PluginTensorDesc* in, std
     if (!largest.ok()) {
       return largest.status();
     }
-    Result<std::shared_ptr<const Call>> call = plan_at_bounds(*op_, *std::move(largest));
-    if (call.ok()) {
-      bytes = (*call)->workspace_bytes();
+    const Result<std::size_t> bound = op_->workspace_bound(*std::move(largest));
+    if (bound.ok()) {
+      bytes = *bound;
     }
-    return call.status();
+    return bound.status();
   });
   return bytes;
 }

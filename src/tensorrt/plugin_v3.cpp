@@ -57,13 +57,11 @@ const char* PluginV3::getPluginNamespace() const noexcept {
   return namespace_.c_str();
 }
 
-Result<std::shared_ptr<const Call>> PluginV3::plan_at_bounds(
-    const nvinfer1::DynamicPluginTensorDesc* in, std::int32_t inputs) const {
+Result<std::size_t> PluginV3::workspace_bound(const nvinfer1::DynamicPluginTensorDesc* in,
+                                              std::int32_t inputs) const {
   Result<std::vector<TensorDesc>> largest = largest_shapes(op_->schema(), in, inputs);
-  if (!largest.ok()) {
-    return largest.status();
-  }
-  return tensorrt::plan_at_bounds(*op_, *std::move(largest));
+  return largest.ok() ? op_->workspace_bound(*std::move(largest))
+                      : Result<std::size_t>(largest.status());
 }
 
 std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in,
@@ -72,7 +70,7 @@ std::int32_t PluginV3::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* 
                                        std::int32_t outputs) noexcept {
   return result(guarded("configurePlugin", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
-    return plan_at_bounds(in, inputs).status();
+    return workspace_bound(in, inputs).status();
   }));
 }
 
@@ -129,11 +127,11 @@ std::size_t PluginV3::getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* 
                                        std::int32_t) const noexcept {
   std::size_t bytes = 0;
   guarded("getWorkspaceSize", [&]() -> Status {
-    Result<std::shared_ptr<const Call>> call = plan_at_bounds(in, inputs);
-    if (!call.ok()) {
-      return call.status();
+    const Result<std::size_t> bound = workspace_bound(in, inputs);
+    if (!bound.ok()) {
+      return bound.status();
     }
-    bytes = (*call)->workspace_bytes();
+    bytes = *bound;
     return Status::success();
   });
   return bytes;
@@ -151,6 +149,7 @@ std::int32_t PluginV3::getAliasedInput(std::int32_t output) noexcept {
 std::int32_t PluginV3::onShapeChange(const nvinfer1::PluginTensorDesc* in, std::int32_t inputs,
                                      const nvinfer1::PluginTensorDesc*,
                                      std::int32_t outputs) noexcept {
+  call_.reset();  // a refused shape must not run with the plan of the one before
   return result(guarded("onShapeChange", [&]() -> Status {
     DOVETAIL_RETURN_IF_ERROR(check_counts(*op_, inputs, outputs));
     Result<std::vector<TensorDesc>> shapes = actual_shapes(op_->schema(), in, inputs);

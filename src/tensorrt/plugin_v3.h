@@ -64,9 +64,8 @@ class PluginV3 final : public nvinfer1::IPluginV3,
   const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
 
  private:
-  // The call with the largest shapes of the optimisation profile on the largest device.
-  Result<std::shared_ptr<const Call>> plan_at_bounds(const nvinfer1::DynamicPluginTensorDesc* in,
-                                                     std::int32_t inputs) const;
+  Result<std::size_t> workspace_bound(const nvinfer1::DynamicPluginTensorDesc* in,
+                                      std::int32_t inputs) const;
 
   std::shared_ptr<const Operator> op_;
   std::string namespace_;

@@ -4,7 +4,8 @@
 Layers that share their input (q, k, v; gate, up) become one int4 GEMM whose rows are stacked, when
 they have the same group size and kind; otherwise one node each, and a Concat. The int4 layouts are
 written by the C++ packers. MatMul wants [K, N]: a float weight is read whole and written
-transposed in slices.
+transposed in slices. Kept as [N, K] (Gemm with transB, FusedMatMul) one row costs 13% more in ONNX
+Runtime 1.32: 14.1 and 14.0 ms against 12.4 ms for 2048 x 32768, one thread, AVX-512.
 """
 
 from __future__ import annotations
