@@ -13,12 +13,21 @@ from pathlib import Path
 from .errors import DovetailError
 
 __version__ = "0.1.0"
-__all__ = ["DovetailError", "__version__", "onnxruntime_library"]
+__all__ = ["DovetailError", "__version__", "onnxruntime_library", "tensorrt_library"]
 
 
 def onnxruntime_library() -> str:
     """Path of the custom-op library, for SessionOptions.register_custom_ops_library."""
-    library = Path(__file__).parent / "libdovetail_onnxruntime.so"
+    return _library("libdovetail_onnxruntime.so")
+
+
+def tensorrt_library() -> str:
+    """Path of the plugin library, for IPluginRegistry.load_library and trtexec --dynamicPlugins."""
+    return _library("libdovetail_tensorrt.so")
+
+
+def _library(name: str) -> str:
+    library = Path(__file__).parent / name
     if not library.is_file():
         raise DovetailError(
             f"{library}: not built; run `cmake --preset cpu && cmake --build --preset cpu` in the "

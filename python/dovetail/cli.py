@@ -36,6 +36,11 @@ EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package.
     dovetail export ./llama-int4 ./llama-pkg --engine onnxruntime --dtype fp32 --capacity 4096
     dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096
 """
+BUILD_HELP = """Build a TensorRT engine from a package; for TensorRT for RTX also where no GPU is.
+
+    dovetail build ./llama-trt ./engine --engine tensorrt --timing-cache jetson.cache
+    dovetail build ./llama-trt ./engine --engine tensorrt-rtx --max-input 2048
+"""
 INSPECT_HELP = """Show what a package or a checkpoint holds and which engines can run it.
 
     dovetail inspect ./llama-pkg
@@ -117,6 +122,55 @@ def export(
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{out}: {_size(sum(result.manifest['files'].values()))}")
+
+
+@app.command(no_args_is_help=True, **_epilogued(BUILD_HELP))
+def build(
+    package: Annotated[Path, typer.Argument(help="Folder made by export --engine tensorrt.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    engine: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")],
+    max_input: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of a prompt chunk. Default 1024, or the capacity if that is less."
+        ),
+    ] = None,
+    max_tree: Annotated[int, typer.Option(help="Draft tokens of a tree (--tree packages).")] = 60,
+    plugin_library: Annotated[
+        Path | None, typer.Option(help="Another libdovetail_tensorrt.so than the one installed.")
+    ] = None,
+    workspace: Annotated[
+        int | None, typer.Option(help="Limit of TensorRT's workspace in MiB.")
+    ] = None,
+    optimization_level: Annotated[int | None, typer.Option(help="0 (fast build) to 5.")] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(help="File to read timings from, if it exists, and write them to."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="TensorRT's whole log on stderr.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> None:
+    from .build import BuildOptions
+    from .build import build as run
+
+    options = BuildOptions(
+        engine=engine,
+        max_input=max_input,
+        max_tree=max_tree,
+        plugin_library=plugin_library,
+        workspace_mib=workspace,
+        optimization_level=optimization_level,
+        timing_cache=timing_cache,
+        verbose=verbose,
+        replace=force,
+    )
+    result = run(package, out, options)
+    print(
+        f"{out}: {_size(result.engine_bytes)}, {len(result.plugins)} plugin nodes, "
+        f"TensorRT {result.tensorrt_version}"
+    )
 
 
 @app.command(no_args_is_help=True, **_epilogued(INSPECT_HELP))
