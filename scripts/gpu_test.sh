@@ -34,7 +34,7 @@ sanitize initcheck "ERROR SUMMARY: 0 errors"
 
 echo
 echo "date:   $(date -u +%F)"
-echo "commit: $(git rev-parse --short HEAD)"
+echo "commit: $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 echo "device: $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
 echo "nvcc:   $(nvcc --version | grep -o 'release [0-9.]*')"
 printf '%s\n' "${summary[@]}"
