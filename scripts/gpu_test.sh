@@ -15,18 +15,22 @@ done
 
 cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES=native -DDOVETAIL_PYTHON=OFF -DDOVETAIL_ONNXRUNTIME=OFF \
   -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_TENSORRT=OFF -DDOVETAIL_BENCHMARKS=OFF -DDOVETAIL_EXAMPLES=OFF
-cmake --build "$build" --target gpu_int4_gemm_test simt_vectors
+cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test simt_vectors
 ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error
 
 summary=()
-# sanitize TOOL LINE: the tool must exit with 0, run tests, and end with exactly this summary.
+# sanitize TOOL LINE: on each test the tool must exit with 0, run tests, and end with exactly this summary.
 sanitize() {
-  local log=$build/sanitizer-$1.log
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda/gpu_int4_gemm_test" \
-    --gtest_filter='Table*/6:Table*/18:Table*/2?:*Splits*' >"$log" 2>&1 || { tail -20 "$log"; exit 1; }
-  grep -q '\[  PASSED  \] [1-9]' "$log" || { echo "gpu_test: $1 ran no test" >&2; exit 1; }
-  grep -qF "$2" "$log" || { echo "gpu_test: $1 printed no clean summary" >&2; tail -20 "$log"; exit 1; }
-  summary+=("$1: $(grep -o '\[  PASSED  \] .*' "$log" | cut -c14-), $2")
+  local test log
+  for test in gpu_int4_gemm_test gpu_attention_test; do
+    log=$build/sanitizer-$1-$test.log
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda/$test" \
+      --gtest_filter='Table*/6:Table*/18:Table*/2?:*Splits*:Cases*/*tree*:Cases*/*types*:Cases*/*ragged*' \
+      >"$log" 2>&1 || { tail -20 "$log"; exit 1; }
+    grep -q '\[  PASSED  \] [1-9]' "$log" || { echo "gpu_test: $1 ran no test of $test" >&2; exit 1; }
+    grep -qF "$2" "$log" || { echo "gpu_test: $1 printed no clean summary" >&2; tail -20 "$log"; exit 1; }
+    summary+=("$1, $test: $(grep -o '\[  PASSED  \] .*' "$log" | cut -c14-), $2")
+  done
 }
 sanitize memcheck "ERROR SUMMARY: 0 errors"
 sanitize racecheck "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"

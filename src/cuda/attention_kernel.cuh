@@ -54,7 +54,7 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
 // Grid [row blocks * splits, Hk, B]; within x the split runs fastest and the last row block, which
 // sees the most keys, comes first.
 template <int Index, class T, class Cache>
-DOVETAIL_KERNEL(kAttentionTiles[Index].threads())
+DOVETAIL_KERNEL(kAttentionTiles[Index].threads(), kAttentionTiles[Index].resident_blocks())
 attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   using S = AttentionShape<Index, T, Cache>;
   constexpr AttentionTile kTile = S::kTile;

@@ -2,7 +2,6 @@
 #include "cuda/attention_plan.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "ops/attention.h"
@@ -44,6 +43,10 @@ Status check_supported(const AttentionProblem& p, const CudaDevice& device) {
     return unsupported("attention: capacity ", p.capacity, ", tokens ", p.tokens, ", heads ", heads,
                        ", expected capacity and tokens * heads below 2^31 on CUDA");
   }
+  if (p.batch > kMost / std::max<std::int64_t>(p.tokens, 1)) {
+    return unsupported("attention: qkv has ", p.batch, " x ", p.tokens,
+                       " tokens, expected fewer than 2^31 on CUDA");
+  }
   if (p.batch > kMostGridYZ || 2 * p.attributes.num_kv_heads > kMostGridYZ) {
     return unsupported("attention: batch ", p.batch, ", num_kv_heads ", p.attributes.num_kv_heads,
                        ", expected at most ", kMostGridYZ, " and ", kMostGridYZ / 2, " on CUDA");
@@ -67,28 +70,18 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
 }
 
 // Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
-// use, and keeps 1 KB of every block for itself; registers allow 256 threads of 255, or more of
-// fewer.
+// use, and keeps 1 KB of every block for itself.
 int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
   const int by_memory = (device.shared_memory_bytes + 1024) / (shared + 1024);
-  return std::clamp(std::min(by_memory, 512 / t.threads()), 1, 8);
+  return std::clamp(by_memory, 1, t.resident_blocks());
 }
 
-// The fewest splits whose last wave is nearly as full as the best possible: `items` blocks a split
-// on `slots` places.
+// As many splits as fill the GPU once: `items` blocks a split on `slots` places. A second wave
+// would need shorter splits than one does; workspace_bound relies on splits growing with the
+// device.
 int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
-  if (items <= 0 || 5 * items >= 4 * slots) return 1;
-  const auto efficiency = [&](std::int64_t splits) {
-    const double waves = static_cast<double>(items * splits) / static_cast<double>(slots);
-    return waves / std::ceil(waves);
-  };
-  // More than one wave cannot help: a second one would need splits of half the length.
-  most = std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(slots / items, 1));
-  double best = 0;
-  for (std::int64_t s = 1; s <= most; ++s) best = std::max(best, efficiency(s));
-  std::int64_t splits = 1;
-  while (efficiency(splits) < 0.85 * best) ++splits;
-  return static_cast<int>(splits);
+  return static_cast<int>(std::clamp<std::int64_t>(slots / std::max<std::int64_t>(items, 1), 1,
+                                                   std::max<std::int64_t>(most, 1)));
 }
 
 AttentionWorkspace layout(const AttentionSchedule& s) {

@@ -78,7 +78,7 @@ DOVETAIL_DEVICE void settle_tree_mask(const AttentionArguments& p, int64_t threa
     uint32_t left = own < 0 ? 0 : p.mask[i], kept = 0;
     for (int32_t j = first; left != 0 && j < lane.fresh; ++j, left >>= 1) {
       const int32_t other = (left & 1) != 0 ? position_of(p, lane, j) : -1;
-      if (other >= 0 && other >= window_begin(p, own)) kept |= 1u << (j - first);
+      if (other >= window_begin(p, own)) kept |= 1u << (j - first);
     }
     p.tree_mask[i] = kept;
   }

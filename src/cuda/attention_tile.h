@@ -26,6 +26,11 @@ struct AttentionTile {
   constexpr int warp_rows() const { return 16 * row_tiles; }
   constexpr int warp_keys() const { return keys / key_warps; }
   constexpr int threads() const { return 32 * row_warps * key_warps; }
+  // Blocks of a multiprocessor by its 65,536 registers: the kernel is compiled for so many. 128
+  // threads of decode need no more than 168 registers each, everything else up to 255.
+  constexpr int resident_blocks() const {
+    return rows() == 16 && threads() == 128 ? 3 : 256 / threads();
+  }
 };
 
 // By head size, then rows. 128 rows of D = 192 and more do not fit 99 KB (sm_86, 89, 120) with two

@@ -123,9 +123,9 @@ TEST(AttentionPlan, SaysWhatItDoes) {
     return s.ok() ? describe(*s) : s.status().message();
   };
   EXPECT_EQ(text(problem(AttentionMode::kDecode, 1, 1, 8192, 32, 8, 128), kHopper),
-            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 2 stages, 128 threads, 42 "
+            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 2 stages, 128 threads, 49 "
             "splits, "
-            "grid 42x8x1, 69632 bytes of shared memory, 2803968 bytes of workspace");
+            "grid 49x8x1, 69632 bytes of shared memory, 3269888 bytes of workspace");
   EXPECT_EQ(text(problem(AttentionMode::kPrefill, 1, 4096, 4096, 32, 8, 128), kAda),
             "attention: cuda, prefill, tile 128 rows x 64 keys, head 128, 2 stages, 256 threads, 1 "
             "splits, "
@@ -158,6 +158,9 @@ TEST(AttentionPlan, RefusesWithAReason) {
   p = problem(AttentionMode::kDecode, 70000, 1, 64, 8, 2, 64);
   EXPECT_EQ(message(p),
             "attention: batch 70000, num_kv_heads 2, expected at most 65535 and 32767 on CUDA");
+  p = problem(AttentionMode::kPrefill, 65535, 65535, 65535, 8, 2, 64);
+  EXPECT_EQ(message(p),
+            "attention: qkv has 65535 x 65535 tokens, expected fewer than 2^31 on CUDA");
   p = problem(AttentionMode::kDecode, 1, 1, std::int64_t{1} << 31, 8, 2, 64);
   EXPECT_EQ(message(p),
             "attention: capacity 2147483648, tokens 1, heads 12, expected capacity and tokens * "

@@ -6,8 +6,13 @@
 // is in output, workspace, unused cache slots and padding rows.
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "conformance/attention_judge.h"
 #include "cuda/attention_plan.h"
+#if defined(DOVETAIL_SIMT_HOST)
+#include "cuda/attention_output.cuh"
+#endif
 #include "cuda/device_memory.h"
 
 namespace dovetail::test_support {
@@ -187,6 +192,54 @@ TEST(AttentionLengths, BeyondTheCapacityAreNoWork) {
     EXPECT_TRUE(std::equal(cache.begin() + lane, cache.end(), data.cache.begin() + lane));
   }
 }
+
+// One schedule serves every length, as in a captured graph that is replayed.
+TEST(AttentionLengths, ChangeBetweenRunsOfOneSchedule) {
+  AttentionCase c{.name = "replay",
+                  .mode = AttentionMode::kDecode,
+                  .batch = 2,
+                  .q_heads = 4,
+                  .kv_heads = 1,
+                  .capacity = 900};
+  std::unique_ptr<DeviceBuffer<std::byte>> workspace;
+  for (const auto& histories : {std::vector<std::int64_t>{899, 0}, {3, 640}, {256, 255}, {0, 1}}) {
+    c.histories = histories;
+    const AttentionData data = make_attention_data(c);
+    const auto schedule = cuda::schedule_attention(data.problem, device(188, 227, 120));
+    ASSERT_TRUE(schedule.ok());
+    ASSERT_GT(schedule->splits, 2);
+    DeviceCall on_device(c, data, schedule->workspace.bytes);
+    if (workspace == nullptr) {
+      workspace = std::make_unique<DeviceBuffer<std::byte>>(schedule->workspace.bytes);
+    }
+    on_device.call.workspace = workspace->data();
+    const Bytes output = attend(*schedule, on_device, data, 1);
+    const Bytes cache = on_device.cache.read();
+    EXPECT_EQ(check_cache(c, data, cache), "");
+    EXPECT_EQ(check_output(c, data, cache, output.data()), "");
+  }
+  set_block_order(0);
+}
+
+#if defined(DOVETAIL_SIMT_HOST)
+// A cache beyond 2^31 elements, which no test can hold: the offsets alone.
+TEST(AttentionOffsets, AreSixtyFourBit) {
+  cuda::AttentionArguments p{};
+  p.kv_heads = 128;
+  p.head_size = 256;
+  p.capacity = 1 << 20;
+  EXPECT_EQ(cuda::cache_row(p, 63, 1, 127, (1 << 20) - 1),
+            (((std::int64_t{63} * 2 + 1) * 128 + 127) * (1 << 20) + (1 << 20) - 1) * 256);
+  cuda::RowSink sink{};
+  sink.token_row = 65535 * 16384ll;
+  sink.row_begin = 64;
+  sink.kv_head = 7;
+  sink.group = 4;
+  sink.q_heads = 32;
+  sink.head_size = 128;
+  EXPECT_EQ(sink.output_index(5), ((65535 * 16384ll + 17) * 32 + 29) * 128);
+}
+#endif
 
 TEST(AttentionBuffersOnCuda, AreChecked) {
   AttentionCase c{.name = "buffers", .mode = AttentionMode::kDecode};
