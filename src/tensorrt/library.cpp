@@ -4,8 +4,6 @@
 // registers what it returns. Those that only dlopen it: the library registers itself when it is
 // loaded, if the process has a registry in its global symbols. Should getCreators() be called
 // afterwards, that registration is taken back first, so that nothing is registered twice.
-#include <dlfcn.h>
-
 #include <memory>
 #include <mutex>
 #include <string>

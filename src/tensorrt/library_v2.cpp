@@ -2,11 +2,10 @@
 // The entry points of libdovetail_tensorrt_v2.so. TensorRT's loadLibrary calls getPluginCreators();
 // hosts that only dlopen the library find it registered. The registry's table begins alike in 8.6
 // and 10: register, list, get.
-#include <dlfcn.h>
-
 #include <memory>
 #include <vector>
 
+#include "tensorrt/engine_symbol.h"
 #include "tensorrt/logging.h"
 #include "tensorrt/plugin_v2.h"
 
@@ -45,8 +44,8 @@ struct SelfRegistration {
     guarded("self registration", [] {
       using GetRegistry = RegistryV2* (*)() noexcept;
       using GetVersion = std::int32_t (*)() noexcept;
-      const auto get = reinterpret_cast<GetRegistry>(dlsym(RTLD_DEFAULT, "getPluginRegistry"));
-      const auto version = reinterpret_cast<GetVersion>(dlsym(RTLD_DEFAULT, "getInferLibVersion"));
+      const auto get = reinterpret_cast<GetRegistry>(engine_symbol("getPluginRegistry"));
+      const auto version = reinterpret_cast<GetVersion>(engine_symbol("getInferLibVersion"));
       // 8.x reports 8601 for 8.6.1; 10.x reports 100300 for 10.3.0.
       const std::int32_t wanted = DOVETAIL_TENSORRT_ABI == 8 ? 8 : 10;
       if (get == nullptr || version == nullptr ||

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensorrt/logging.h"
 
-#include <dlfcn.h>
-
 #include <atomic>
 
 #include "tensorrt/abi/logger_interface.h"
+#include "tensorrt/engine_symbol.h"
 
 namespace dovetail::tensorrt {
 namespace {
@@ -40,7 +39,7 @@ void* current_logger() {
     }
   }
   using GetLogger = void* (*)() noexcept;
-  const auto get_logger = reinterpret_cast<GetLogger>(dlsym(RTLD_DEFAULT, "getLogger"));
+  const auto get_logger = reinterpret_cast<GetLogger>(engine_symbol("getLogger"));
   return get_logger == nullptr ? nullptr : get_logger();
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensorrt/registry.h"
 
-#include <dlfcn.h>
-
 #include "tensorrt/abi/plugin_registry.h"
+#include "tensorrt/engine_symbol.h"
 
 namespace dovetail::tensorrt {
 namespace {
@@ -19,8 +18,8 @@ auto with_registry(void* registry, int major, Visit visit) {
 std::optional<Registry> Registry::find() noexcept {
   using GetRegistry = void* (*)() noexcept;
   using GetVersion = std::int32_t (*)() noexcept;
-  const auto get_registry = reinterpret_cast<GetRegistry>(dlsym(RTLD_DEFAULT, "getPluginRegistry"));
-  const auto get_version = reinterpret_cast<GetVersion>(dlsym(RTLD_DEFAULT, "getInferLibVersion"));
+  const auto get_registry = reinterpret_cast<GetRegistry>(engine_symbol("getPluginRegistry"));
+  const auto get_version = reinterpret_cast<GetVersion>(engine_symbol("getInferLibVersion"));
   if (get_registry == nullptr || get_version == nullptr) {
     return std::nullopt;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The process's TensorRT plugin registry, if there is one in the global symbols (libnvinfer linked
-// or opened with RTLD_GLOBAL). Hides that its virtual table differs between TensorRT 10 and 11.
+// The process's TensorRT plugin registry, if TensorRT is loaded. Hides that its virtual table
+// differs between TensorRT 10 and 11.
 #pragma once
 
 #include <optional>

@@ -32,15 +32,24 @@ def names(registry):
 
 def main(library, request):
     registry = trt.get_plugin_registry()
+    if request["opened_first"]:  # as hosts do that know plugin libraries only as libraries
+        ctypes.CDLL(library)
+    opened = names(registry)
     handle = registry.load_library(library)
     ours = ctypes.CDLL(library)
     ours.dovetailLastError.restype = ctypes.c_char_p
     answer = {
         "loaded": handle is not None,
+        "opened": [name for name in opened if name in request["ops"]],
         "creators": [
-            {"name": c.name, "version": c.plugin_version, "namespace": c.plugin_namespace,
-             "fields": {f.name: f.type.name for f in c.field_names}}
-            for c in registry.all_creators if c.name in request["ops"]
+            {
+                "name": c.name,
+                "version": c.plugin_version,
+                "namespace": c.plugin_namespace,
+                "fields": {f.name: f.type.name for f in c.field_names},
+            }
+            for c in registry.all_creators
+            if c.name in request["ops"]
         ],
         "created": [],
     }
@@ -48,7 +57,9 @@ def main(library, request):
         creator = registry.get_creator(case["op"], "1", "")
         pairs = [field(*f) for f in case["fields"]]
         phase = getattr(trt.TensorRTPhase, case.get("phase", "BUILD"))
-        plugin = creator.create_plugin("node", trt.PluginFieldCollection([p for p, _ in pairs]), phase)
+        plugin = creator.create_plugin(
+            "node", trt.PluginFieldCollection([p for p, _ in pairs]), phase
+        )
         result = {"ok": plugin is not None}
         if plugin is None:
             result["message"] = ours.dovetailLastError().decode()
@@ -58,8 +69,13 @@ def main(library, request):
             build = plugin.get_capability_interface(kinds.BUILD)
             runtime = plugin.get_capability_interface(kinds.RUNTIME)
             result.update(
-                name=core.plugin_name, version=core.plugin_version, namespace=core.plugin_namespace,
-                outputs=build.num_outputs, runtime=type(runtime).__name__, build=type(build).__name__)
+                name=core.plugin_name,
+                version=core.plugin_version,
+                namespace=core.plugin_namespace,
+                outputs=build.num_outputs,
+                runtime=type(runtime).__name__,
+                build=type(build).__name__,
+            )
         answer["created"].append(result)
     print(json.dumps(answer), flush=True)
 
