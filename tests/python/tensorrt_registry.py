@@ -38,8 +38,15 @@ def main(library, request):
     handle = registry.load_library(library)
     ours = ctypes.CDLL(library)
     ours.dovetailLastError.restype = ctypes.c_char_p
+    ours.initDovetailPlugins.restype = ctypes.c_bool
+    named = [ours.initDovetailPlugins(None, n.encode()) for n in request["namespaces"]]
     answer = {
         "loaded": handle is not None,
+        "named": named,
+        "in_namespaces": {
+            n: [c.name for c in registry.all_creators if c.plugin_namespace == n]
+            for n in request["namespaces"]
+        },
         "opened": [name for name in opened if name in request["ops"]],
         "creators": [
             {

@@ -21,9 +21,10 @@ ATTENTION = [
 INT4 = [["gemm_n", "int32", 256], ["gemm_k", "int32", 512], ["group_size", "int32", 128]]
 
 
-def drive(cases, opened_first=False):
+def drive(cases, opened_first=False, namespaces=()):
     request = {
         "opened_first": opened_first,
+        "namespaces": list(namespaces),
         "ops": ["AttentionPlugin", "Int4GroupwiseGemmPlugin"],
         "cases": cases,
     }
@@ -72,6 +73,13 @@ def test_library_that_is_only_opened_registers_itself_and_never_twice():
     assert sorted(answer["opened"]) == ["AttentionPlugin", "Int4GroupwiseGemmPlugin"]
     assert answer["loaded"] and len(answer["creators"]) == 2
     assert answer["created"][0]["ok"]
+
+
+def test_namespace_of_the_caller():
+    answer = drive([int4()], namespaces=["mine", "mine"])
+    assert answer["named"] == [True, True]
+    assert sorted(answer["in_namespaces"]["mine"]) == ["AttentionPlugin", "Int4GroupwiseGemmPlugin"]
+    assert answer["created"][0]["namespace"] == ""
 
 
 def test_guide_fields_make_plugins_with_every_capability():
