@@ -146,19 +146,21 @@ DOVETAIL_DEVICE void fold_key_warps(const WarpState<S>& state, const RowSink& si
   }
 }
 
-// The last block of a row block folds its splits; `first` is the workspace of split 0. A warp a
-// row.
+// The last block of a row block folds its splits; `first_*` are the workspace of split 0. A warp
+// takes a row: its lanes weigh 32 splits at once, then add up their columns with kBatch loads in
+// flight (one at a time, 50 splits would cost 50 latencies of the L2 cache at the end of every
+// decode step).
 template <class S>
 DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
                                  const float* first_sums, int32_t splits) {
-  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128;
-  const int32_t lane = static_cast<int32_t>(ptx::lane_index());
+  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128, kBatch = 8 / kQuads;
+  const auto lane = static_cast<int32_t>(ptx::lane_index());
   const int64_t stride = int64_t{kRows} * p.head_size;
   sink.tops = nullptr;
   for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
        row += S::kThreads / ptx::kWarpSize) {
     const float* tops = first_tops + 2 * row;
-    const float* sums = first_sums + int64_t{row} * p.head_size;
+    const float* sums = first_sums + int64_t{row} * p.head_size + lane * 4;
     float top = minus_infinity();
     for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
       top = larger(top, tops[int64_t{s} * 2 * kRows]);
@@ -167,22 +169,42 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
     for (uint32_t bit = 16; bit > 0; bit /= 2) top = larger(top, ptx::shuffle_xor(top, bit));
     float total = 0.0f;
     ptx::Float4 folded[kQuads] = {};
-    for (int32_t s = 0; s < splits; ++s) {
-      const float* part = tops + int64_t{s} * 2 * kRows;
-      const float factor = fold_factor(part[0], top);
-      total += factor * part[1];
-      DOVETAIL_UNROLL
-      for (int q = 0; q < kQuads; ++q) {
-        const int32_t column = (q * ptx::kWarpSize + lane) * 4;
-        if (column >= p.head_size) continue;
-        const auto v = *reinterpret_cast<const ptx::Float4*>(sums + s * stride + column);
-        folded[q] = {folded[q].x + factor * v.x, folded[q].y + factor * v.y,
-                     folded[q].z + factor * v.z, folded[q].w + factor * v.w};
+    for (int32_t base = 0; base < splits; base += ptx::kWarpSize) {
+      ptx::Float2 part{minus_infinity(), 0.0f};
+      if (base + lane < splits) {
+        part = *reinterpret_cast<const ptx::Float2*>(tops + int64_t{base + lane} * 2 * kRows);
+      }
+      const float own_factor = fold_factor(part.x, top);
+      total += own_factor * part.y;
+      const int32_t count = splits - base < ptx::kWarpSize ? splits - base : ptx::kWarpSize;
+      for (int32_t first = 0; first < count; first += kBatch) {
+        ptx::Float4 v[kBatch][kQuads] = {};
+        DOVETAIL_UNROLL
+        for (int i = 0; i < kBatch * kQuads; ++i) {
+          const int32_t s = first + i / kQuads, column = i % kQuads * 128;
+          if (s < count && column + lane * 4 < p.head_size) {
+            v[i / kQuads][i % kQuads] =
+                *reinterpret_cast<const ptx::Float4*>(sums + (base + s) * stride + column);
+          }
+        }
+        DOVETAIL_UNROLL
+        for (int i = 0; i < kBatch; ++i) {
+          const float factor = ptx::shuffle(own_factor, static_cast<uint32_t>(first + i));
+          DOVETAIL_UNROLL
+          for (int q = 0; q < kQuads; ++q) {
+            ptx::Float4& to = folded[q];
+            const ptx::Float4& from = v[i][q];
+            to = {to.x + factor * from.x, to.y + factor * from.y, to.z + factor * from.z,
+                  to.w + factor * from.w};
+          }
+        }
       }
     }
     DOVETAIL_UNROLL
+    for (uint32_t bit = 16; bit > 0; bit /= 2) total += ptx::shuffle_xor(total, bit);
+    DOVETAIL_UNROLL
     for (int q = 0; q < kQuads; ++q) {
-      const int32_t column = (q * ptx::kWarpSize + lane) * 4;
+      const int column = q * 128 + lane * 4;
       put_pair<typename S::T>(sink, row, column, total, folded[q].x, folded[q].y);
       put_pair<typename S::T>(sink, row, column + 2, total, folded[q].z, folded[q].w);
     }

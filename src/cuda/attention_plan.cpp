@@ -62,7 +62,7 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
     const AttentionTile& t = kAttentionTiles[i];
     if (t.head_size < p.attributes.head_size) continue;
     if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
-    if (shared_bytes(t, cache_bytes(p)) > device.shared_memory_bytes) continue;
+    if (shared_bytes(t, cache_bytes(p)) + kStaticSharedBytes > device.shared_memory_bytes) continue;
     best = i;
     if (t.rows() >= rows) break;
   }
@@ -72,7 +72,7 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
 // Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
 // use, and keeps 1 KB of every block for itself.
 int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
-  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + 1024);
+  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + kStaticSharedBytes + 1024);
   return std::clamp(by_memory, 1, t.resident_blocks());
 }
 

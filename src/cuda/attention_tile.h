@@ -74,6 +74,9 @@ constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
   return query_bytes(t) + stages(t, cache_bytes) * stage_bytes(t, cache_bytes);
 }
 
+// On top of it: a flag, and the alignment of what follows.
+inline constexpr int kStaticSharedBytes = 128;
+
 // Where 16-byte chunk `chunk` of row `row` lies in its row of `chunks` chunks. ldmatrix reads the
 // same chunk of 8 consecutive rows; they must fall on 8 different chunk columns modulo 128 bytes.
 // With chunks = 2^k * odd the rows repeat after 8 / 2^k, so that many rows share one XOR pattern.
