@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The attention kernels, run on the SIMT host model: every case of conformance/attention_cases.h in
-// the types that CUDA serves, cut down where size alone is the point. Each case runs twice on one
+// The attention kernels, run on the SIMT host model or (DOVETAIL_ON_GPU) on a GPU: every case of
+// conformance/attention_cases.h in the types that CUDA serves, on the model cut down where size
+// alone is the point. Each case runs twice on one
 // workspace, in two orders of blocks and threads, on a device that changes from case to case (and
 // with it the splits). The model itself reports races, reads of unwritten memory and strays; poison
 // is in output, workspace, unused cache slots and padding rows.
@@ -8,31 +9,22 @@
 
 #include <memory>
 
-#include "conformance/attention_judge.h"
-#include "cuda/attention_plan.h"
+#include "cuda/attention_on_device.h"
 #if defined(DOVETAIL_SIMT_HOST)
 #include "cuda/attention_output.cuh"
 #endif
-#include "cuda/device_memory.h"
 
 namespace dovetail::test_support {
 namespace {
 
-using Bytes = std::vector<std::byte>;
-
-CudaDevice device(int multiprocessors, int shared_kb, int capability) {
-  return {.compute_capability = capability,
-          .multiprocessors = multiprocessors,
-          .shared_memory_bytes = shared_kb * 1024};
-}
-
 // Types that CUDA has no kernel for are replaced; long prompts, long caches and many heads
 // shortened.
-AttentionCase on_host_model(AttentionCase c, std::size_t index) {
+AttentionCase for_cuda(AttentionCase c, std::size_t index) {
   if (c.activation == DataType::kFloat32) {
     c.activation = index % 2 == 0 ? DataType::kFloat16 : DataType::kBFloat16;
   }
   if (c.cache != DataType::kFloat8E4M3) c.cache = c.activation;
+  if (kOnGpu) return c;
   const std::int64_t group = c.q_heads / c.kv_heads;
   c.kv_heads = std::min<std::int64_t>(c.kv_heads, 2);
   c.q_heads = group * c.kv_heads;
@@ -44,8 +36,7 @@ AttentionCase on_host_model(AttentionCase c, std::size_t index) {
 
 std::vector<AttentionCase> cases() {
   std::vector<AttentionCase> list;
-  for (AttentionCase c : attention_cases())
-    list.push_back(on_host_model(std::move(c), list.size()));
+  for (AttentionCase c : attention_cases()) list.push_back(for_cuda(std::move(c), list.size()));
   // Beyond the table: a tree of 128 tokens, one row block and two.
   for (const std::int64_t group : {1, 2}) {
     list.push_back({.name = "tree_128_" + std::to_string(group),
@@ -63,60 +54,10 @@ std::vector<AttentionCase> cases() {
   return list;
 }
 
-// Everything of a call in device memory.
-struct DeviceCall {
-  DeviceCall(const AttentionCase& c, const AttentionData& data, std::size_t workspace_bytes)
-      : qkv(data.qkv),
-        cache(c.separate_past ? Bytes(data.cache.size(), std::byte{0xff}) : data.cache),
-        past(c.separate_past ? data.cache : Bytes{}),
-        q_norm(data.q_norm),
-        k_norm(data.k_norm),
-        context_lengths(data.context_lengths),
-        start_index(data.start_index),
-        mask(data.mask),
-        position_ids(data.position_ids),
-        rope(data.rope),
-        kv_scales(data.kv_scales),
-        workspace(workspace_bytes) {
-    const auto pointer = [](auto& buffer) { return buffer.size() == 0 ? nullptr : buffer.data(); };
-    call = {.qkv = qkv.data(),
-            .past_kv_cache = c.separate_past ? past.data() : cache.data(),
-            .kv_cache = cache.data(),
-            .context_lengths = context_lengths.data(),
-            .rope_cos_sin = rope.data(),
-            .kv_start_index = pointer(start_index),
-            .attention_mask = pointer(mask),
-            .attention_pos_id = pointer(position_ids),
-            .kv_scales = pointer(kv_scales),
-            .q_norm_weight = pointer(q_norm),
-            .k_norm_weight = pointer(k_norm),
-            .workspace = workspace.data()};
-  }
-
-  DeviceBuffer<std::byte> qkv, cache, past, q_norm, k_norm;
-  DeviceBuffer<std::int32_t> context_lengths, start_index, mask, position_ids;
-  DeviceBuffer<float> rope, kv_scales;
-  DeviceBuffer<std::byte> workspace;
-  AttentionBuffers call;
-};
-
 class AttentionOnHostModel : public testing::TestWithParam<AttentionCase> {
  protected:
   void TearDown() override { set_block_order(0); }
 };
-
-// One call in the given order.
-Bytes attend(const cuda::AttentionSchedule& schedule, DeviceCall& on_device,
-             const AttentionData& data, int order) {
-  set_block_order(order);
-  DeviceBuffer<std::byte> output(data.output_bytes());
-  on_device.call.output = output.data();
-  const Status prepared = cuda::prepare_attention(schedule);
-  EXPECT_TRUE(prepared.ok()) << prepared.message();
-  const Status status = cuda::run_attention(schedule, on_device.call, nullptr);
-  EXPECT_TRUE(status.ok()) << status.message();
-  return output.read();
-}
 
 TEST_P(AttentionOnHostModel, AgreesWithTheReference) {
   const AttentionCase& c = GetParam();
