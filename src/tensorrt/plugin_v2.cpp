@@ -165,26 +165,23 @@ const nvinfer1::PluginFieldCollection* CreatorV2::getFieldNames() noexcept {
 
 nvinfer1::IPluginV2* CreatorV2::createPlugin(
     const char*, const nvinfer1::PluginFieldCollection* fields) noexcept {
-  nvinfer1::IPluginV2* plugin = nullptr;
-  guarded("createPlugin", [&]() -> Status {
-    const auto attributes = read_fields(schema_, fields, nvinfer1::TensorRTPhase::kBUILD);
-    if (!attributes.ok()) {
-      return attributes.status();
-    }
-    Result<std::shared_ptr<const Operator>> op = make_operator(schema_, *attributes);
-    if (op.ok()) {
-      plugin = new PluginV2(*op, namespace_);
-    }
-    return op.status();
+  return make_plugin("createPlugin", [&] {
+    return read_fields(schema_, fields, nvinfer1::TensorRTPhase::kBUILD);
   });
-  return plugin;
 }
 
 nvinfer1::IPluginV2* CreatorV2::deserializePlugin(const char*, const void* data,
                                                   std::size_t bytes) noexcept {
+  return make_plugin("deserializePlugin", [&] {
+    return decode_state(schema_, {static_cast<const char*>(data), bytes});
+  });
+}
+
+template <class Read>
+nvinfer1::IPluginV2* CreatorV2::make_plugin(const char* callback, Read read) noexcept {
   nvinfer1::IPluginV2* plugin = nullptr;
-  guarded("deserializePlugin", [&]() -> Status {
-    const auto attributes = decode_state(schema_, {static_cast<const char*>(data), bytes});
+  guarded(callback, [&]() -> Status {
+    const Result<std::vector<Attribute>> attributes = read();
     if (!attributes.ok()) {
       return attributes.status();
     }
