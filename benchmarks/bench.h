@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,13 +49,13 @@ Timing time_calls(double seconds, const std::function<void(std::int64_t)>& run);
 
 nlohmann::json to_json(const Timing& timing);
 
-// Called with every row as soon as it is measured. A row has at least: op, shape, compute,
-// median_us, min_us, gb_per_s, share_of_read, read_gb_per_s, gop_per_s, share_of_peak.
-using RowSink = std::function<void(const nlohmann::json& row)>;
-
-Result<nlohmann::json> bench_int4(const Options& options, const Roofs& roofs, ThreadPool& pool,
-                                  const RowSink& show);
-Result<nlohmann::json> bench_attention(const Options& options, const Roofs& roofs, ThreadPool& pool,
-                                       const RowSink& show);
+// The default shapes of each operator, and one measured row for a shape. A row has at least: op, shape,
+// compute, median_us, min_us, gb_per_s, share_of_read, read_gb_per_s, gop_per_s, share_of_peak.
+std::span<const char* const> int4_shapes();
+Result<nlohmann::json> measure_int4(const std::string& shape, const Options& options,
+                                    ThreadPool& pool, const Roofs& roofs);
+std::span<const char* const> attention_shapes();
+Result<nlohmann::json> measure_attention(const std::string& shape, const Options& options,
+                                         ThreadPool& pool, const Roofs& roofs);
 
 }  // namespace dovetail::bench

@@ -88,7 +88,9 @@ Result<AttentionCase> case_of(const std::string& shape, const Options& options) 
   return c;
 }
 
-Result<nlohmann::json> bench_shape(const std::string& shape, const Options& options,
+}  // namespace
+
+Result<nlohmann::json> measure_attention(const std::string& shape, const Options& options,
                                    ThreadPool& pool, const Roofs& roofs) {
   const Result<AttentionCase> c = case_of(shape, options);
   if (!c.ok()) {
@@ -146,24 +148,6 @@ Result<nlohmann::json> bench_shape(const std::string& shape, const Options& opti
   return row;
 }
 
-}  // namespace
-
-Result<nlohmann::json> bench_attention(const Options& options, const Roofs& roofs, ThreadPool& pool,
-                                       const RowSink& show) {
-  nlohmann::json rows = nlohmann::json::array();
-  std::vector<std::string> shapes = options.shapes;
-  if (shapes.empty()) {
-    shapes.assign(std::begin(kShapes), std::end(kShapes));
-  }
-  for (const std::string& shape : shapes) {
-    Result<nlohmann::json> row = bench_shape(shape, options, pool, roofs);
-    if (!row.ok()) {
-      return row.status();
-    }
-    show(*row);
-    rows.push_back(*std::move(row));
-  }
-  return rows;
-}
+std::span<const char* const> attention_shapes() { return kShapes; }
 
 }  // namespace dovetail::bench

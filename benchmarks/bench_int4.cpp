@@ -108,7 +108,9 @@ Status check(const Int4GemmProblem& problem, const Int4GemmBuffers& buffers, boo
   return Status::success();
 }
 
-Result<nlohmann::json> bench_shape(const std::string& shape, const Options& options,
+}  // namespace
+
+Result<nlohmann::json> measure_int4(const std::string& shape, const Options& options,
                                    ThreadPool& pool, const Roofs& roofs) {
   const Result<Int4GemmProblem> problem = problem_of(shape, options);
   if (!problem.ok()) {
@@ -179,24 +181,6 @@ Result<nlohmann::json> bench_shape(const std::string& shape, const Options& opti
   return row;
 }
 
-}  // namespace
-
-Result<nlohmann::json> bench_int4(const Options& options, const Roofs& roofs, ThreadPool& pool,
-                                  const RowSink& show) {
-  nlohmann::json rows = nlohmann::json::array();
-  std::vector<std::string> shapes = options.shapes;
-  if (shapes.empty()) {
-    shapes.assign(std::begin(kShapes), std::end(kShapes));
-  }
-  for (const std::string& shape : shapes) {
-    Result<nlohmann::json> row = bench_shape(shape, options, pool, roofs);
-    if (!row.ok()) {
-      return row.status();
-    }
-    show(*row);
-    rows.push_back(*std::move(row));
-  }
-  return rows;
-}
+std::span<const char* const> int4_shapes() { return kShapes; }
 
 }  // namespace dovetail::bench

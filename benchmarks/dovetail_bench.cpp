@@ -15,11 +15,12 @@ namespace {
 
 struct Part {
   const char* name;
-  Result<nlohmann::json> (*run)(const Options&, const Roofs&, ThreadPool&, const RowSink&);
+  std::span<const char* const> (*default_shapes)();
+  Result<nlohmann::json> (*measure)(const std::string&, const Options&, ThreadPool&, const Roofs&);
 };
 constexpr Part kParts[] = {
-    {"int4", bench_int4},
-    {"attention", bench_attention},
+    {"int4", int4_shapes, measure_int4},
+    {"attention", attention_shapes, measure_attention},
 };
 
 void print(const nlohmann::json& row) {
@@ -76,13 +77,19 @@ int run(int argc, char** argv) {
       continue;
     }
     known = true;
-    const Result<nlohmann::json> rows = part.run(options, roofs, pool, print);
-    if (!rows.ok()) {
-      std::cerr << rows.status().message() << "\n";
-      return 1;
+    std::vector<std::string> shapes = options.shapes;
+    if (shapes.empty()) {
+      const std::span<const char* const> all = part.default_shapes();
+      shapes.assign(all.begin(), all.end());
     }
-    for (const auto& row : *rows) {
-      report["rows"].push_back(row);
+    for (const std::string& shape : shapes) {
+      const Result<nlohmann::json> row = part.measure(shape, options, pool, roofs);
+      if (!row.ok()) {
+        std::cerr << row.status().message() << "\n";
+        return 1;
+      }
+      print(*row);
+      report["rows"].push_back(*row);
     }
   }
   if (!known) {
