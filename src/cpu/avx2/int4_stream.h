@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// How weights come from memory: one sequential stream per task (panels follow each other), which
-// the hardware prefetches by itself within a 4 KB page. Measured on Zen 4, one core, weights beyond
-// the L3:
-//   int8, 1 or 2 rows, bound by memory: one prefetch a group, a page ahead, for the next page's
-//   translation
-//     and first line: 26-28 GB/s at M = 1, against 19-25 with a prefetch a line.
-//   more rows, or fp32, bound by arithmetic: a prefetch a line, 48 lines ahead: M = 8 takes 0.71
-//   ms, against
-//     0.97 ms with one a group (M = 16: 1.38 and 1.66 ms; exact M = 1: 0.85 and 1.07 ms).
+// How weights come from memory: one sequential stream per task (panels follow each other). Measured
+// on Zen 4 with 4 KB pages, weights beyond the L3:
+//   int8, 1 or 2 rows, bound by memory: the hardware's prefetchers alone, 22-28 GB/s on one core at
+//     M = 1. A software prefetch costs: one a group, 1 to 8 KB ahead, 20-25 GB/s; one a line, 17.
+//   more rows, or fp32, bound by arithmetic: a prefetch a line, 48 lines ahead: M = 8 takes 0.71 ms,
+//     against 0.97 ms with one a group (M = 16: 1.38 and 1.66 ms; exact M = 1: 0.85 and 1.07 ms).
 #pragma once
 
 #include <immintrin.h>
@@ -18,10 +15,6 @@ namespace dovetail::cpu {
 namespace {
 
 constexpr int kMemoryBoundRows = 2;
-
-inline __attribute__((always_inline)) void prefetch_page(const void* line) {
-  _mm_prefetch(static_cast<const char*>(line) + 4096, _MM_HINT_T0);
-}
 
 inline __attribute__((always_inline)) void prefetch_line(const void* line) {
   _mm_prefetch(static_cast<const char*>(line) + 48 * kLineBytes, _MM_HINT_T0);

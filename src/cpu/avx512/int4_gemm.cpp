@@ -41,9 +41,6 @@ void multiply_int8(const Int4MultiplyTask& t) {
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
   for (int g = 0; g < t.groups; ++g) {
-    if constexpr (R <= kMemoryBoundRows) {
-      prefetch_page(line);
-    }
     const std::int32_t* row_starts = t.row_starts + g * R;
     const float* row_scales = t.row_scales + g * R;
     __m512i sums[R];
