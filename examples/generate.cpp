@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Continues prompts with a model package: generate PACKAGE "prompt" ["prompt" ...]
 #include <iostream>
-#include <string>
-#include <vector>
 
 #include "dovetail/runtime.h"
 
@@ -15,19 +13,15 @@ void stream(const dovetail::Session& session, const std::string& prompt) {
 }
 
 // Several prompts run as one batch. start() and next() return errors as values.
-dovetail::Status complete(const dovetail::Session& session,
-                          const std::vector<std::string>& prompts) {
+dovetail::Status complete(const dovetail::Session& session, std::vector<std::string> prompts) {
   auto generation = session.start(prompts, {.max_tokens = 24});
   if (!generation.ok()) return generation.status();
-  for (bool more = true; more;) {
-    const auto piece = generation->next();
-    if (!piece.ok()) return piece.status();
-    more = piece->has_value();
-  }
+  auto piece = generation->next();
+  while (piece.ok() && piece->has_value()) piece = generation->next();
   for (const auto& completion : generation->completions()) {
-    std::cout << completion.text << "\n";
+    std::cout << completion.text << '\n';
   }
-  return {};
+  return piece.status();
 }
 
 int main(int argc, char** argv) try {

@@ -247,6 +247,14 @@ def test_the_cpp_example_streams_and_runs_batches(tiny, golden):
     assert both == text + complete(tiny, "Go", "--max-tokens", 24)["text"] + "\n"
 
 
+def test_threads_share_a_session(tiny):
+    """More generations at once than idle KV caches: each must have its own."""
+    prompts = ["And the", "In the beginning", "Go", "The LORD said unto", "Behold, a", "Go"]
+    program = BUILD / "tests" / "runtime" / "threads_probe"
+    alone = [complete(tiny, prompt, "--max-tokens", 24)["text"] for prompt in prompts]
+    assert succeed(tiny, *prompts, program=program).stdout == "".join(t + "\n" for t in alone)
+
+
 def test_onnxruntime_is_found_in_a_virtual_environment(tiny, tmp_path):
     """Without the variable: a wheel's folder, laid out as pip does, named by VIRTUAL_ENV."""
     library = environment()["DOVETAIL_ONNXRUNTIME_LIBRARY"]
