@@ -29,6 +29,7 @@ struct LoadedModel;
 
 struct SessionOptions {
   std::string engine{};     // "onnxruntime"; empty: the one that the package was exported for
+  std::string device{};     // "cpu" or "cuda"; empty: the CPU with onnxruntime, else a GPU
   int threads = 0;          // 0: as many as the process may use
   int prefill_chunk = 512;  // prompt tokens per lane and step; bounds the memory of long prompts
   std::string engine_library{};    // path of libonnxruntime.so; empty: search

@@ -34,6 +34,7 @@ read it.
 EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package.
 
     dovetail export ./llama-int4 ./llama-pkg --engine onnxruntime --dtype fp32 --capacity 4096
+    dovetail export ./llama-int4 ./gpu --engine onnxruntime --device cuda --dtype fp16 --capacity 4096
     dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096
 """
 BUILD_HELP = """Build a TensorRT engine from a package; for TensorRT for RTX also where no GPU is.
@@ -87,6 +88,9 @@ def export(
     engine: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")],
     dtype: Annotated[str, typer.Option(help="Activations: fp32, fp16 or bf16.")],
     capacity: Annotated[int, typer.Option(help="Tokens that the KV cache holds per sequence.")],
+    device: Annotated[
+        str | None, typer.Option(help="onnxruntime: cpu (default) or cuda; tensorrt: cuda.")
+    ] = None,
     max_batch: Annotated[int, typer.Option(help="Sequences at a time.")] = 1,
     kv_dtype: Annotated[
         str | None,
@@ -109,6 +113,7 @@ def export(
         engine=engine,
         dtype=dtype,
         capacity=capacity,
+        device=device,
         max_batch=max_batch,
         kv_dtype=kv_dtype,
         tree=tree,

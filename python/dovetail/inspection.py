@@ -89,24 +89,30 @@ def _inspect_package(folder: Path) -> dict[str, Any]:
         "int4_layouts": dict(layouts),
         "inputs": {value.name: _type(value) for value in graph.input},
         "outputs": {value.name: _type(value) for value in graph.output},
-        "engines": _engines(graph, manifest["dtype"]),
+        "engines": _engines(graph, manifest["dtype"], set(layouts)),
         "cpu_tier": _native.cpu_tier(),
     }
 
 
-def _engines(graph: onnx.GraphProto, dtype: str) -> dict[str, str]:
-    """Engine -> "yes", or why not here. A package is exported for one engine, by its operators."""
+def _engines(graph: onnx.GraphProto, dtype: str, layouts: set[str]) -> dict[str, str]:
+    """Engine and device -> "yes", or why not here. A package is exported for one engine, by its
+    operators; GPU packages also run on the CPU."""
     verdicts = {}
     domains = {node.domain for node in graph.node}
-    for name, engine in ENGINES.items():
-        if name == "tensorrt" and "com.microsoft" in domains:
+    for engine in ENGINES:
+        name = f"{engine.name}, {engine.device}"
+        if engine.name == "tensorrt" and "com.microsoft" in domains:
             verdicts[name] = (
                 "no: the graph uses ONNX Runtime's own operators; export with --engine tensorrt"
             )
         elif dtype not in {t.name for t in engine.dtypes}:
             verdicts[name] = f"no: activations are {dtype}"
-        elif name == "onnxruntime":
+        elif engine.device == "cuda" and "cpu_v1" in layouts:
+            verdicts[name] = "no: the int4 weights are laid out for the CPU; export with --device cuda"
+        elif name == "onnxruntime, cpu":
             verdicts[name] = _onnxruntime_here()
+        elif engine.name == "onnxruntime":
+            verdicts[name] = "yes, with onnxruntime-gpu and a build of Dovetail with CUDA"
         else:
             verdicts[name] = "yes, with libdovetail_tensorrt.so"
     return verdicts

@@ -140,9 +140,13 @@ Result<int> run(const Arguments& args) {
   LoadedModel& model = **opened;
   const Manifest& manifest = model.package.manifest;
   DOVETAIL_RETURN_IF_ERROR(check(args, manifest));
-  const Result<CpuDevice> device = cpu_device(model.options.threads);
-  if (!device.ok()) {
-    return device.status();
+  std::string tier;  // of the CPU kernels, where they run
+  if (model.options.device != "cuda") {
+    const Result<CpuDevice> cpu = cpu_device(model.options.threads);
+    if (!cpu.ok()) {
+      return cpu.status();
+    }
+    tier = name_of(cpu->tier);
   }
   Result<LoadedModel::DecoderHandle> decoder = LoadedModel::borrow_decoder(*opened, args.batch);
   if (!decoder.ok()) {
@@ -150,7 +154,7 @@ Result<int> run(const Arguments& args) {
   }
   if (!args.model.json) {
     std::cout
-        << model.engine->describe() << ", tier " << name_of(device->tier) << ", loaded in "
+        << model.engine->describe() << (tier.empty() ? "" : ", tier " + tier) << ", loaded in "
         << std::setprecision(3) << load_seconds << " s\n"
         << "  prompt  batch  first token ms  prefill tokens/s      %  decode tokens/s      %\n";
   }
@@ -170,15 +174,17 @@ Result<int> run(const Arguments& args) {
   }
   const double mebibyte = 1024.0 * 1024.0;
   if (args.model.json) {
-    const Json report = {{"package", args.model.package},
+    Json report = {{"package", args.model.package},
                          {"engine", model.engine->describe()},
-                         {"tier", name_of(device->tier)},
                          {"threads", model.options.threads},
                          {"load_seconds", load_seconds},
                          {"package_bytes", model.package.total_bytes()},
                          {"peak_resident_bytes", peak_resident_bytes()},
                          {"anonymous_resident_bytes", anonymous_resident_bytes()},
                          {"rows", rows}};
+    if (!tier.empty()) {
+      report["tier"] = tier;
+    }
     std::cout << report.dump(2) << '\n';
   } else {
     std::cout << std::setprecision(1) << "peak memory "

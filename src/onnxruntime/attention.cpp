@@ -3,10 +3,10 @@
 
 namespace dovetail::ort {
 
-Status AttentionOp::check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                                  const CpuDevice& device) {
+AttentionProblem AttentionOp::smallest(const Attributes& attributes,
+                                       std::span<const TensorDesc> inputs) {
   const Shape& rope = inputs[static_cast<std::size_t>(AttentionInput::kRopeCosSin)].shape;
-  const AttentionProblem smallest{
+  return {
       .attributes = attributes,
       .mode = AttentionMode::kDecode,
       .activation_type = inputs[static_cast<std::size_t>(AttentionInput::kQkv)].type,
@@ -18,14 +18,6 @@ Status AttentionOp::check_support(const Attributes& attributes, std::span<const 
       .rope_rows = 1,
       .rotary_width = rope.rank() == 3 && rope[2] > 0 ? rope[2] : attributes.head_size,
   };
-  return plan(smallest, device).status();
-}
-
-Result<CpuAttentionPlan> AttentionOp::make_plan(const Attributes& attributes,
-                                                std::span<const TensorDesc> inputs,
-                                                const CpuDevice& device) {
-  Result<AttentionProblem> problem = describe_attention(attributes, inputs);
-  return problem.ok() ? plan(*problem, device) : problem.status();
 }
 
 std::vector<OutputRule> AttentionOp::rules(const Attributes& attributes, int) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AttentionPlugin for Kernel<Op>: which functions of the operator serve a node, and which input is
+// AttentionPlugin for Kernel: which functions of the operator serve a node, and which input is
 // what.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace dovetail::ort {
 struct AttentionOp {
   using Attributes = AttentionAttributes;
   using InputMap = AttentionInputMap;
-  using Plan = CpuAttentionPlan;
+  using Problem = AttentionProblem;
   static constexpr std::size_t kInputs = kAttentionInputs;
   static constexpr std::size_t kOutputs = 2;
 
@@ -27,11 +27,12 @@ struct AttentionOp {
   static Status check_inputs(const Attributes& attributes, std::span<const TensorDesc> inputs) {
     return check_attention_inputs(attributes, inputs);
   }
-  // Is there a kernel on this CPU? Asked when the node is created, with 1 for every unknown size.
-  static Status check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                              const CpuDevice& device);
-  static Result<Plan> make_plan(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                                const CpuDevice& device);
+  // The least call, with 1 for every unknown size: can the device serve the node at all?
+  static Problem smallest(const Attributes& attributes, std::span<const TensorDesc> inputs);
+  static Result<Problem> describe(const Attributes& attributes,
+                                  std::span<const TensorDesc> inputs) {
+    return describe_attention(attributes, inputs);
+  }
   // Attributes that do not parse are taken for none: see shape_inference.h.
   static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);

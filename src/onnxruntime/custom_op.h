@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An operator as ONNX Runtime's table of callbacks, filled from its declaration.
+// An operator on one execution provider, as ONNX Runtime's table of callbacks, filled from the
+// operator's declaration.
 //
 // Every tensor is declared optional and of an open type: ONNX Runtime then passes each node on to
 // us, and a wrong type or a missing tensor is refused with our message instead of "no kernel
@@ -33,11 +34,11 @@ inline OrtCustomOpInputOutputCharacteristic optional(const OrtCustomOp*, std::si
   return INPUT_OUTPUT_OPTIONAL;
 }
 
-template <class Op>
+template <class Op, class Backend>
 OrtStatus* create_kernel(const OrtCustomOp* op, const OrtApi* api, const OrtKernelInfo* info,
                          void** kernel) {
   return guarded(*api, [&] {
-    Result<std::unique_ptr<Kernel<Op>>> made = Kernel<Op>::create(*api, info, self(op).threads);
+    auto made = Kernel<Op, Backend>::create(*api, info, self(op).threads);
     if (!made.ok()) {
       const Status& why = made.status();
       return Status(why.code(), concat("node \"", node_name(*api, info), "\": ", why.message()));
@@ -47,9 +48,9 @@ OrtStatus* create_kernel(const OrtCustomOp* op, const OrtApi* api, const OrtKern
   });
 }
 
-template <class Op>
+template <class Op, class Backend>
 OrtStatus* compute(void* kernel, OrtKernelContext* context) {
-  auto& node = *static_cast<Kernel<Op>*>(kernel);
+  auto& node = *static_cast<Kernel<Op, Backend>*>(kernel);
   return guarded(node.api(), [&] { return node.compute(context); });
 }
 
@@ -62,7 +63,7 @@ OrtStatus* infer_output_shapes(const OrtCustomOp* op, OrtShapeInferContext* cont
 
 }  // namespace callback
 
-template <class Op>
+template <class Op, class Backend>
 CustomOp make_custom_op(const OrtApi& api, int threads) {
   CustomOp
       op{};  // callbacks that are not set below stay null, which ONNX Runtime takes as "not there"
@@ -71,7 +72,7 @@ CustomOp make_custom_op(const OrtApi& api, int threads) {
   op.api = &api;
   op.threads = threads;
   op.GetName = [](const OrtCustomOp* self) { return callback::self(self).schema->name; };
-  op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // CPU
+  op.GetExecutionProviderType = [](const OrtCustomOp*) { return Backend::kProvider; };
   op.GetInputTypeCount = [](const OrtCustomOp* self) {
     return callback::self(self).schema->inputs.size();
   };
@@ -85,9 +86,9 @@ CustomOp make_custom_op(const OrtApi& api, int threads) {
   op.GetInputCharacteristic = callback::optional;
   op.GetOutputCharacteristic = callback::optional;
   op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
-  op.CreateKernelV2 = callback::create_kernel<Op>;
-  op.KernelComputeV2 = callback::compute<Op>;
-  op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel<Op>*>(kernel); };
+  op.CreateKernelV2 = callback::create_kernel<Op, Backend>;
+  op.KernelComputeV2 = callback::compute<Op, Backend>;
+  op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel<Op, Backend>*>(kernel); };
   op.InferOutputShapeFn = callback::infer_output_shapes<Op>;
   return op;
 }

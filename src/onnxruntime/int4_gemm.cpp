@@ -3,22 +3,14 @@
 
 namespace dovetail::ort {
 
-Status Int4GemmOp::check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                                 const CpuDevice& device) {
-  const Int4GemmProblem smallest{
+Int4GemmProblem Int4GemmOp::smallest(const Attributes& attributes,
+                                     std::span<const TensorDesc> inputs) {
+  return {
       .attributes = attributes,
       .activation_type = inputs[static_cast<std::size_t>(Int4GemmInput::kActivations)].type,
       .scale_type = inputs[static_cast<std::size_t>(Int4GemmInput::kScales)].type,
       .m = 1,
   };
-  return plan(smallest, device).status();
-}
-
-Result<CpuInt4GemmPlan> Int4GemmOp::make_plan(const Attributes& attributes,
-                                              std::span<const TensorDesc> inputs,
-                                              const CpuDevice& device) {
-  Result<Int4GemmProblem> problem = describe_int4_gemm(attributes, inputs);
-  return problem.ok() ? plan(*problem, device) : problem.status();
 }
 
 std::vector<OutputRule> Int4GemmOp::rules(const Attributes& attributes, int activation_rank) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Int4GroupwiseGemmPlugin for Kernel<Op>: which functions of the operator serve a node, and which
+// Int4GroupwiseGemmPlugin for Kernel: which functions of the operator serve a node, and which
 // input is what.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace dovetail::ort {
 struct Int4GemmOp {
   using Attributes = Int4GemmAttributes;
   using InputMap = Int4GemmInputMap;
-  using Plan = CpuInt4GemmPlan;
+  using Problem = Int4GemmProblem;
   static constexpr std::size_t kInputs = kInt4GemmInputs;
   static constexpr std::size_t kOutputs = 1;
 
@@ -27,11 +27,12 @@ struct Int4GemmOp {
   static Status check_inputs(const Attributes& attributes, std::span<const TensorDesc> inputs) {
     return check_int4_gemm_inputs(attributes, inputs);
   }
-  // Is there a kernel on this CPU? Asked when the node is created, for one row.
-  static Status check_support(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                              const CpuDevice& device);
-  static Result<Plan> make_plan(const Attributes& attributes, std::span<const TensorDesc> inputs,
-                                const CpuDevice& device);
+  // The least call, of one row: can the device serve the node at all?
+  static Problem smallest(const Attributes& attributes, std::span<const TensorDesc> inputs);
+  static Result<Problem> describe(const Attributes& attributes,
+                                  std::span<const TensorDesc> inputs) {
+    return describe_int4_gemm(attributes, inputs);
+  }
   // Attributes that do not parse are taken for none: see shape_inference.h.
   static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// One node of a session: Kernel<Op> reads and checks it once, then every Run finds its plan by the
-// shapes of the inputs and calls it. Op (attention.h, int4_gemm.h) names the operator's functions.
+// One node of a session: Kernel<Op, Backend> reads and checks it once, then every Run finds its
+// plan by the shapes of the inputs and starts it. Op (attention.h, int4_gemm.h) names the
+// operator's functions, Backend (backend.h) the device and how work gets there.
 //
-// A Run allocates its workspace from the session's arena and keeps nothing in the kernel, so any
-// number of Runs may be under way at once. Tasks run on the session's intra-op pool; the library
-// has no threads.
+// A Run allocates its workspace from the provider's arena and keeps nothing in the kernel, so any
+// number of Runs may be under way at once.
 #pragma once
 
 #include <onnxruntime_c_api.h>
 
 #include <array>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "dovetail/cpu.h"
+#include "onnxruntime/backend.h"
 #include "onnxruntime/node.h"
 #include "onnxruntime/plan_cache.h"
 #include "onnxruntime/status.h"
@@ -23,33 +24,11 @@
 
 namespace dovetail::ort {
 
-// ONNX Runtime's intra-op pool as a TaskRunner, for the time of one call.
-class SessionTasks {
- public:
-  SessionTasks(const OrtApi& api, const OrtKernelContext* context) : api_(api), context_(context) {}
+template <class Problem, class Device>
+using PlanOf = std::remove_cvref_t<decltype(*plan(std::declval<const Problem&>(),
+                                                  std::declval<const Device&>()))>;
 
-  TaskRunner runner() { return {this, &SessionTasks::parallel_for}; }
-  Status status() const { return status_; }
-
- private:
-  static void parallel_for(void* self, std::size_t count, void (*task)(void*, std::size_t),
-                           void* arg) {
-    auto& tasks = *static_cast<SessionTasks*>(self);
-    constexpr std::size_t kNoLimit =
-        0;  // every index is a unit of its own: idle threads take the next
-    OrtStatus* failed =
-        tasks.api_.KernelContext_ParallelFor(tasks.context_, task, count, kNoLimit, arg);
-    if (failed != nullptr) {
-      tasks.status_ = from_ort(tasks.api_, failed);
-    }
-  }
-
-  const OrtApi& api_;
-  const OrtKernelContext* context_;
-  Status status_;
-};
-
-template <class Op>
+template <class Op, class Backend>
 class Kernel {
  public:
   static constexpr std::size_t kMaxInputs = Op::kInputs;
@@ -77,15 +56,15 @@ class Kernel {
     }
     DOVETAIL_RETURN_IF_ERROR(Op::check_inputs(*attributes, descs));
     DOVETAIL_RETURN_IF_ERROR(check_outputs(api, info, schema));
-    Result<CpuDevice> device = cpu_device(threads);
-    if (!device.ok()) {
-      return device.status();
-    }
-    DOVETAIL_RETURN_IF_ERROR(Op::check_support(*attributes, descs, *device));
     Result<Allocator> allocator = Allocator::open(api, info);
     if (!allocator.ok()) {
       return allocator.status();
     }
+    Result<Device> device = Backend::device(*allocator, threads);
+    if (!device.ok()) {
+      return device.status();
+    }
+    DOVETAIL_RETURN_IF_ERROR(plan(Op::smallest(*attributes, descs), *device).status());
     return std::unique_ptr<Kernel>(
         new Kernel(api, *attributes, *std::move(inputs), *device, *std::move(allocator)));
   }
@@ -112,24 +91,25 @@ class Kernel {
       DOVETAIL_RETURN_IF_ERROR(open_output(context, i, entry->outputs[i], &results[i]));
     }
     Allocator::Block workspace;
-    DOVETAIL_RETURN_IF_ERROR(allocator_.allocate(entry->plan.workspace_bytes(), &workspace));
-    SessionTasks tasks(api_, context);
-    Status status =
-        entry->plan.run(Op::buffers(map_, data, results, workspace.aligned), tasks.runner());
+    DOVETAIL_RETURN_IF_ERROR(
+        allocator_.allocate(context, entry->plan.workspace_bytes(), &workspace));
+    Status status = Backend::run(api_, context, entry->plan,
+                                 Op::buffers(map_, data, results, workspace.aligned));
     allocator_.release(workspace);
-    return tasks.status().ok() ? status : tasks.status();
+    return status;
   }
 
  private:
+  using Device = typename Backend::Device;
   using Shapes = std::array<Shape, kMaxInputs>;
 
   struct Entry {
-    typename Op::Plan plan;
+    PlanOf<typename Op::Problem, Device> plan;
     std::array<Shape, kOutputs> outputs;
   };
 
   Kernel(const OrtApi& api, const typename Op::Attributes& attributes,
-         std::vector<NodeInput> inputs, const CpuDevice& device, Allocator allocator)
+         std::vector<NodeInput> inputs, const Device& device, Allocator allocator)
       : api_(api),
         attributes_(attributes),
         map_(Op::input_map(attributes)),
@@ -189,7 +169,11 @@ class Kernel {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       descs.push_back({inputs_[i].desc.type, shapes[i]});
     }
-    Result<typename Op::Plan> made = Op::make_plan(attributes_, descs, device_);
+    Result<typename Op::Problem> problem = Op::describe(attributes_, descs);
+    if (!problem.ok()) {
+      return problem.status();
+    }
+    auto made = plan(*problem, device_);
     if (!made.ok()) {
       return made.status();
     }
@@ -218,7 +202,7 @@ class Kernel {
   const typename Op::Attributes attributes_;
   const typename Op::InputMap map_;
   const std::vector<NodeInput> inputs_;
-  const CpuDevice device_;
+  const Device device_;
   const Allocator allocator_;
   PlanCache<Shapes, Entry> plans_;
 };

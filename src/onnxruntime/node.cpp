@@ -172,15 +172,26 @@ Result<Allocator> Allocator::open(const OrtApi& api, const OrtKernelInfo* info) 
   OrtAllocator* allocator = nullptr;
   DOVETAIL_RETURN_IF_ERROR(
       from_ort(api, api.KernelInfoGetAllocator(info, OrtMemTypeDefault, &allocator)));
-  return Allocator(api, allocator);
+  Allocator opened(api, allocator);
+  DOVETAIL_RETURN_IF_ERROR(from_ort(api, api.AllocatorGetInfo(allocator, &opened.memory_)));
+  OrtMemoryInfoDeviceType device = OrtMemoryInfoDeviceType_CPU;
+  api.MemoryInfoGetDeviceType(opened.memory_, &device);
+  opened.on_gpu_ = device == OrtMemoryInfoDeviceType_GPU;
+  if (opened.on_gpu_) {
+    DOVETAIL_RETURN_IF_ERROR(
+        from_ort(api, api.MemoryInfoGetId(opened.memory_, &opened.device_ordinal_)));
+  }
+  return opened;
 }
 
-Status Allocator::allocate(std::size_t bytes, Block* block) const {
+Status Allocator::allocate(const OrtKernelContext* context, std::size_t bytes, Block* block) const {
   if (bytes == 0) {
     return Status::success();
   }
-  DOVETAIL_RETURN_IF_ERROR(
-      from_ort(*api_, api_->AllocatorAlloc(allocator_.get(), bytes + kAlignment - 1, &block->raw)));
+  const std::size_t padded = bytes + kAlignment - 1;
+  DOVETAIL_RETURN_IF_ERROR(from_ort(
+      *api_, on_gpu_ ? api_->KernelContext_GetScratchBuffer(context, memory_, padded, &block->raw)
+                     : api_->AllocatorAlloc(allocator_.get(), padded, &block->raw)));
   const auto address = reinterpret_cast<std::uintptr_t>(block->raw);
   block->aligned = static_cast<char*>(block->raw) + (-address & (kAlignment - 1));
   return Status::success();

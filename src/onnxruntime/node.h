@@ -40,20 +40,27 @@ class Allocator {
  public:
   static Result<Allocator> open(const OrtApi& api, const OrtKernelInfo* info);
 
+  // Of the GPU whose memory this is; 0 on the CPU.
+  int device_ordinal() const { return device_ordinal_; }
+
   // Null status and pointer for 0 bytes. The pointer is kAlignment-aligned until `release` gets it
-  // back.
+  // back. On a GPU the block belongs to the stream of `context`: released when the work has been
+  // enqueued, it is not handed to another stream before that work is done.
   static constexpr std::size_t kAlignment = 64;
   struct Block {
     void* raw = nullptr;
     void* aligned = nullptr;
   };
-  Status allocate(std::size_t bytes, Block* block) const;
+  Status allocate(const OrtKernelContext* context, std::size_t bytes, Block* block) const;
   void release(const Block& block) const noexcept;
 
  private:
   Allocator(const OrtApi& api, OrtAllocator* allocator);
   const OrtApi* api_;
   std::shared_ptr<OrtAllocator> allocator_;
+  const OrtMemoryInfo* memory_ = nullptr;  // the allocator's
+  bool on_gpu_ = false;
+  int device_ordinal_ = 0;
 };
 
 }  // namespace dovetail::ort

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // RegisterCustomOps, the one symbol of the library: SessionOptions::register_custom_ops_library
-// calls it.
+// calls it. Each operator is registered for the CPU and for the CUDA provider; the session's
+// providers decide which one a node gets.
 //
 // The session entry "dovetail.threads" says how many threads the session's intra-op pool has, if it
 // was set before the library was registered; ONNX Runtime has no call that tells. Without it a plan
 // assumes one thread per logical CPU that the process may use. The number shapes how work is cut,
 // nothing else.
+#include <array>
 #include <charconv>
 #include <initializer_list>
 #include <map>
@@ -32,20 +34,29 @@ constexpr const char* kNoDomain = "";
 // The operators of a session, for one host and one number of threads. Sessions keep pointers into
 // it, so it stays until the process ends.
 struct Registration {
-  CustomOp attention;
-  CustomOp int4_gemm;
+  std::array<CustomOp, 2> attention;  // CPU, CUDA
+  std::array<CustomOp, 2> int4_gemm;
   std::vector<OrtCustomOpDomain*> domains;
 };
 
-Status add_domain(const OrtApi& api, const char* name, std::initializer_list<const CustomOp*> ops,
+Status add_domain(const OrtApi& api, const char* name,
+                  std::initializer_list<std::span<const CustomOp>> operators,
                   std::vector<OrtCustomOpDomain*>* domains) {
   OrtCustomOpDomain* domain = nullptr;
   DOVETAIL_RETURN_IF_ERROR(from_ort(api, api.CreateCustomOpDomain(name, &domain)));
   domains->push_back(domain);
-  for (const CustomOp* op : ops) {
-    DOVETAIL_RETURN_IF_ERROR(from_ort(api, api.CustomOpDomain_Add(domain, op)));
+  for (const std::span<const CustomOp> backends : operators) {
+    for (const CustomOp& op : backends) {
+      DOVETAIL_RETURN_IF_ERROR(from_ort(api, api.CustomOpDomain_Add(domain, &op)));
+    }
   }
   return Status::success();
+}
+
+template <class Op>
+std::array<CustomOp, 2> make_backends(const OrtApi& api, int threads) {
+  return {make_custom_op<Op, CpuBackend>(api, threads),
+          make_custom_op<Op, CudaBackend>(api, threads)};
 }
 
 Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int threads) {
@@ -54,12 +65,12 @@ Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int t
   const std::lock_guard lock(mutex);
   Registration& known = (*registrations)[{&api, threads}];
   if (known.domains.empty()) {
-    known.attention = make_custom_op<AttentionOp>(api, threads);
-    known.int4_gemm = make_custom_op<Int4GemmOp>(api, threads);
+    known.attention = make_backends<AttentionOp>(api, threads);
+    known.int4_gemm = make_backends<Int4GemmOp>(api, threads);
     std::vector<OrtCustomOpDomain*> domains;
-    DOVETAIL_RETURN_IF_ERROR(add_domain(api, known.attention.schema->domain,
-                                        {&known.attention, &known.int4_gemm}, &domains));
-    DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {&known.int4_gemm}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(add_domain(api, AttentionOp::schema().domain,
+                                        {known.attention, known.int4_gemm}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {known.int4_gemm}, &domains));
     known.domains = domains;
   }
   return std::span<OrtCustomOpDomain* const>(known.domains);

@@ -51,6 +51,7 @@ class Engine {
 
 struct EngineOptions {
   std::string name{};  // "onnxruntime"; empty: what the manifest says
+  std::string device{};  // "cpu" or "cuda"; empty: the engine's own
   int threads = 1;
   std::filesystem::path engine_library{};    // the engine's shared library; empty: search
   std::filesystem::path operator_library{};  // Dovetail's operators for it; empty: search

@@ -47,6 +47,7 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::open(const std::string& folder
   }
   Result<std::unique_ptr<Engine>> engine =
       open_engine(model->package, {.name = options.engine,
+                                   .device = options.device,
                                    .threads = model->options.threads,
                                    .engine_library = options.engine_library,
                                    .operator_library = options.operator_library});

@@ -30,21 +30,29 @@ ONNXTensorElementDataType element_type(DataType type) {
   return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
 }
 
+struct Dims {
+  explicit Dims(const Shape& shape) : rank(static_cast<std::size_t>(shape.rank())) {
+    for (std::size_t i = 0; i < rank; ++i) {
+      values[i] = shape[static_cast<int>(i)];
+    }
+  }
+  std::array<std::int64_t, Shape::kMaxRank> values{};
+  std::size_t rank;
+};
+
+// Host memory as a tensor.
 Result<OrtOwner<OrtValue>> tensor_over(const OnnxRuntimeSession& loaded, DataType type,
                                        const Shape& shape, const void* data) {
   const OrtApi& api = *loaded.library.api;
-  std::array<std::int64_t, Shape::kMaxRank> dims{};
-  for (int i = 0; i < shape.rank(); ++i) {
-    dims[static_cast<std::size_t>(i)] = shape[i];
-  }
+  const Dims dims(shape);
   OrtOwner<OrtValue> value(nullptr, api.ReleaseValue);
   // Inputs are not written: the graph gives them to read-only operator inputs.
   DOVETAIL_RETURN_IF_ERROR(to_status(
       api,
       api.CreateTensorWithDataAsOrtValue(loaded.memory.get(), const_cast<void*>(data),
                                          static_cast<std::size_t>(shape.count()) * size_of(type),
-                                         dims.data(), static_cast<std::size_t>(shape.rank()),
-                                         element_type(type), OrtFill(value)),
+                                         dims.values.data(), dims.rank, element_type(type),
+                                         OrtFill(value)),
       "make a tensor"));
   return value;
 }
@@ -66,14 +74,7 @@ class Context final : public EngineContext {
         to_status(api_, api_.CreateIoBinding(loaded_.session.get(), OrtFill(binding_)), "bind"));
     const Shape shape{batch_, 2, m.model.num_kv_heads, m.capacity, m.model.head_size};
     for (std::int64_t layer = 0; layer < m.model.layers; ++layer) {
-      Result<ZeroedMemory> cache =
-          ZeroedMemory::allocate(static_cast<std::size_t>(shape.count()) * size_of(m.kv_type));
-      if (!cache.ok()) {
-        return cache.status();
-      }
-      caches_.push_back(std::move(*cache));
-      Result<OrtOwner<OrtValue>> value =
-          tensor_over(loaded_, m.kv_type, shape, caches_.back().data());
+      Result<OrtOwner<OrtValue>> value = make_cache(m.kv_type, shape);
       if (!value.ok()) {
         return value.status();
       }
@@ -119,9 +120,10 @@ class Context final : public EngineContext {
     }
     DOVETAIL_RETURN_IF_ERROR(to_status(
         api_, api_.BindOutput(binding_.get(), graph::kLogits, logits->get()), "bind logits"));
-    // A prefill's activations are large and the decode steps that follow do not need them.
+    // A prefill's activations are large and the decode steps that follow do not need them. A GPU
+    // keeps them: giving memory back there waits for all work.
     constexpr std::int64_t kLargeStep = 128;
-    const OrtRunOptions* options = batch_ * s.tokens >= kLargeStep
+    const OrtRunOptions* options = batch_ * s.tokens >= kLargeStep && loaded_.gpu == nullptr
                                        ? loaded_.shrinking_run_options.get()
                                        : loaded_.run_options.get();
     return to_status(api_, api_.RunWithBinding(loaded_.session.get(), options, binding_.get()),
@@ -129,6 +131,27 @@ class Context final : public EngineContext {
   }
 
  private:
+  // On a GPU uninitialized: slots behind a lane's tokens are never used.
+  Result<OrtOwner<OrtValue>> make_cache(DataType type, const Shape& shape) {
+    if (loaded_.gpu == nullptr) {
+      Result<ZeroedMemory> memory =
+          ZeroedMemory::allocate(static_cast<std::size_t>(shape.count()) * size_of(type));
+      if (!memory.ok()) {
+        return memory.status();
+      }
+      host_caches_.push_back(std::move(*memory));
+      return tensor_over(loaded_, type, shape, host_caches_.back().data());
+    }
+    const Dims dims(shape);
+    OrtOwner<OrtValue> value(nullptr, api_.ReleaseValue);
+    DOVETAIL_RETURN_IF_ERROR(
+        to_status(api_,
+                  api_.CreateTensorAsOrtValue(loaded_.gpu.get(), dims.values.data(), dims.rank,
+                                              element_type(type), OrtFill(value)),
+                  "allocate the KV cache"));
+    return value;
+  }
+
   Status bind_input(const char* name, DataType type, const Shape& shape, const void* data) {
     Result<OrtOwner<OrtValue>> value = tensor_over(loaded_, type, shape, data);
     if (!value.ok()) {
@@ -141,7 +164,7 @@ class Context final : public EngineContext {
   const OrtApi& api_;
   const Package& package_;
   const std::int64_t batch_;
-  std::vector<ZeroedMemory> caches_;  // per layer [B, 2, Hk, C, D]
+  std::vector<ZeroedMemory> host_caches_;  // per layer [B, 2, Hk, C, D]; none on a GPU
   OrtOwner<OrtIoBinding> binding_;
   const std::vector<std::int32_t> zeros_;  // [B]
 };

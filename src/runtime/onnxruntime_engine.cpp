@@ -8,6 +8,7 @@
 
 #include "runtime/graph_names.h"
 #include "runtime/onnxruntime_context.h"
+#include "runtime/onnxruntime_cuda.h"
 
 namespace dovetail {
 namespace {
@@ -18,7 +19,10 @@ class OnnxRuntimeEngine final : public Engine {
       : package_(package), loaded_(std::move(loaded)), threads_(threads) {}
 
   std::string describe() const override {
-    return concat("onnxruntime ", loaded_->library.version, ", ", threads_,
+    if (loaded_->gpu != nullptr) {
+      return concat("onnxruntime ", loaded_->library.version, ", cuda");
+    }
+    return concat("onnxruntime ", loaded_->library.version, ", cpu, ", threads_,
                   threads_ == 1 ? " thread" : " threads");
   }
 
@@ -124,10 +128,25 @@ Status check_graph(const Package& package, const OnnxRuntimeSession& loaded) {
   return check_names(package, "output", std::move(expected_outputs), std::move(*output_names));
 }
 
+// The session's own GPU memory, for the caches.
+Status open_gpu_memory(OnnxRuntimeSession& loaded) {
+  const OrtApi& api = *loaded.library.api;
+  OrtOwner<OrtMemoryInfo> info(nullptr, api.ReleaseMemoryInfo);
+  DOVETAIL_RETURN_IF_ERROR(to_status(
+      api, api.CreateMemoryInfo("Cuda", OrtArenaAllocator, 0, OrtMemTypeDefault, OrtFill(info)),
+      "use CUDA"));
+  return to_status(api, api.CreateAllocator(loaded.session.get(), info.get(), OrtFill(loaded.gpu)),
+                   "use CUDA");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
                                                         const EngineOptions& options) {
+  if (!options.device.empty() && options.device != "cpu" && options.device != "cuda") {
+    return invalid_argument("device is \"", options.device, "\", expected cpu or cuda");
+  }
+  const bool cuda = options.device == "cuda";
   Result<OnnxRuntimeLibrary> library = open_onnxruntime(options.engine_library);
   if (!library.ok()) {
     return library.status();
@@ -155,13 +174,25 @@ Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
   OrtOwner<OrtSessionOptions> session_options(nullptr, api.ReleaseSessionOptions);
   DOVETAIL_RETURN_IF_ERROR(
       to_status(api, api.CreateSessionOptions(OrtFill(session_options)), "start"));
+  if (cuda) {
+    DOVETAIL_RETURN_IF_ERROR(append_cuda_provider(*library, session_options.get()));
+  }
   DOVETAIL_RETURN_IF_ERROR(configure(api, session_options.get(), options.threads, *operators));
   const std::filesystem::path model = package.file("model.onnx");
-  DOVETAIL_RETURN_IF_ERROR(
+  const Status created =
       to_status(api,
                 api.CreateSession(loaded->environment.get(), model.c_str(), session_options.get(),
                                   OrtFill(loaded->session)),
-                "load " + model.string()));
+                "load " + model.string());
+  if (!created.ok()) {
+    return cuda
+               ? Status(created.code(),
+                        created.message() + " (a package for a GPU: dovetail export --device cuda)")
+               : created;
+  }
+  if (cuda) {
+    DOVETAIL_RETURN_IF_ERROR(open_gpu_memory(*loaded));
+  }
   DOVETAIL_RETURN_IF_ERROR(check_graph(package, *loaded));
   return std::unique_ptr<Engine>(
       std::make_unique<OnnxRuntimeEngine>(package, std::move(loaded), options.threads));

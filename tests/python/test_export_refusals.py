@@ -90,7 +90,16 @@ def test_what_is_not_supported_is_named_with_what_is(tmp_path, case):
 
 BAD_OPTIONS = {
     "engine": ({"engine": "openvino"}, "--engine is openvino, expected onnxruntime, tensorrt"),
-    "dtype": (TRT | {"dtype": "fp32"}, "--dtype for engine tensorrt is fp32, expected fp16, bf16"),
+    "device": ({"device": "npu"}, "--device for engine onnxruntime is npu, expected cpu, cuda"),
+    "no CPU there": (TRT | {"device": "cpu"}, "--device for engine tensorrt is cpu, expected cuda"),
+    "dtype": (
+        TRT | {"dtype": "fp32"},
+        "--dtype for engine tensorrt on cuda is fp32, expected fp16, bf16",
+    ),
+    "dtype on a GPU": (
+        {"device": "cuda"},
+        "--dtype for engine onnxruntime on cuda is fp32, expected fp16, bf16",
+    ),
     "kv": ({"kv_dtype": "int8"}, "--kv-dtype is int8, expected fp32, fp16, bf16, fp8"),
     "compute": ({"compute": "fast"}, "--compute is fast, expected auto, exact, int8"),
     "capacity": ({"capacity": 0}, "--capacity is 0, expected at least 1"),

@@ -26,13 +26,29 @@ def test_a_package_is_described(package):
     assert facts["nodes"]["AttentionPlugin"] == 2
     assert facts["int4_layouts"] == {"cpu_v1": 8}
     assert facts["inputs"]["inputs_embeds"] == "float [batch, tokens, 128]"
-    assert facts["engines"]["onnxruntime"].startswith("yes")
-    assert facts["engines"]["tensorrt"].startswith(
-        "no: the graph uses ONNX Runtime's own operators"
-    )
+    engines = facts["engines"]
+    assert engines["onnxruntime, cpu"].startswith("yes")
+    assert engines["onnxruntime, cuda"] == "no: activations are fp32"
+    assert engines["tensorrt, cuda"].startswith("no: the graph uses ONNX Runtime's own operators")
     assert facts["cpu_tier"] in ("generic", "avx2", "avx512", "amx")
     text = succeed("inspect", package)
     assert "cpu_v1: 8" in text and "inputs_embeds: float [batch, tokens, 128]" in text
+
+
+@pytest.mark.parametrize(
+    ("device", "verdict"),
+    [
+        ("cpu", "no: the int4 weights are laid out for the CPU; export with --device cuda"),
+        ("cuda", "yes, with onnxruntime-gpu"),
+    ],
+)
+def test_a_package_says_whether_it_runs_on_a_gpu(tmp_path, device, verdict):
+    source = files.GOLDENS / "llama" / "int4"
+    options = ExportOptions(engine="onnxruntime", device=device, dtype="fp16", capacity=64)
+    export(source, tmp_path / "p", options)
+    facts = json.loads(succeed("inspect", tmp_path / "p", "--json"))
+    assert facts["engines"]["onnxruntime, cuda"].startswith(verdict)
+    assert facts["engines"]["onnxruntime, cpu"].startswith("yes")
 
 
 def test_a_checkpoint_is_described():

@@ -12,7 +12,11 @@ from ..errors import DovetailError
 
 @dataclass(frozen=True)
 class Engine:
+    """An engine on the device that the package is made for. Others may run it too: the CPU reads
+    the layout of the GPU packages, only slower than its own."""
+
     name: str
+    device: str
     layout: str  # of int4 weights
     dtypes: tuple[DataType, ...]
     # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels
@@ -22,22 +26,33 @@ class Engine:
     fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
 
 
-ENGINES = {
-    "onnxruntime": Engine(
+# The first device of an engine is its default.
+ENGINES = (
+    Engine(
         "onnxruntime",
+        "cpu",
         "cpu_v1",
         (data_types.FP32, data_types.FP16, data_types.BF16),
         plain_dtype=data_types.FP32,
         fused_norms=True,
     ),
-    "tensorrt": Engine(
+    Engine(
+        "onnxruntime",
+        "cuda",
+        "edgellm_v1",
+        (data_types.FP16, data_types.BF16),
+        plain_dtype=None,
+        fused_norms=True,
+    ),
+    Engine(
         "tensorrt",
+        "cuda",
         "edgellm_v1",
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=False,
     ),
-}
+)
 KV_DTYPES = (data_types.FP32, data_types.FP16, data_types.BF16, data_types.FP8)
 COMPUTE_MODES = ("auto", "exact", "int8")
 HEADS = ("auto", "float", "int4")
@@ -48,6 +63,7 @@ class ExportOptions:
     engine: str
     dtype: str
     capacity: int
+    device: str | None = None  # None: the engine's default
     max_batch: int = 1
     kv_dtype: str | None = None  # None: fp16, or bf16 with --dtype bf16
     tree: bool = False
@@ -69,11 +85,9 @@ class Plan:
 
 
 def make_plan(options: ExportOptions) -> Plan:
-    engine = ENGINES.get(_choice("--engine", options.engine, tuple(ENGINES)))
-    assert engine is not None
-    _choice(
-        f"--dtype for engine {engine.name}", options.dtype, tuple(t.name for t in engine.dtypes)
-    )
+    engine = _engine(options)
+    where = f"--dtype for engine {engine.name} on {engine.device}"
+    _choice(where, options.dtype, tuple(t.name for t in engine.dtypes))
     _choice("--compute", options.compute, COMPUTE_MODES)
     _choice("--head", options.head, HEADS)
     dtype = data_types.BY_NAME[options.dtype]
@@ -87,6 +101,13 @@ def make_plan(options: ExportOptions) -> Plan:
             f"--head-group-size is {options.head_group_size}, expected 32, 64 or 128"
         )
     return Plan(options, engine, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name])
+
+
+def _engine(options: ExportOptions) -> Engine:
+    _choice("--engine", options.engine, tuple(dict.fromkeys(e.name for e in ENGINES)))
+    devices = {e.device: e for e in ENGINES if e.name == options.engine}
+    device = options.device or next(iter(devices))
+    return devices[_choice(f"--device for engine {options.engine}", device, tuple(devices))]
 
 
 def _choice(what: str, value: str, choices: tuple[str, ...]) -> str:
