@@ -78,6 +78,17 @@ def test_a_package_with_tree_inputs_serves_plain_generation(tmp_path, golden):
     assert done["tokens"] == golden["tokens"]
 
 
+def test_a_package_for_a_gpu_runs_on_the_cpu(tmp_path, golden):
+    gpu = {"device": "cuda", "dtype": "fp16", "kv_dtype": "fp16"}
+    package = make_package(TINY / "checkpoint", tmp_path / "float", **gpu)
+    done = complete(package, golden["prompt_text"], "--max-tokens", 64)
+    assert done["tokens"] == golden["tokens"]
+    package = make_package(GOLDENS / "llama" / "int4", tmp_path / "int4", **gpu, capacity=80)
+    done = complete(package, golden_text("llama/int4")["prompt_text"], "--max-tokens", 8)
+    expected = load_file(GOLDENS / "llama/int4" / "golden.safetensors")["generated"].tolist()
+    assert done["tokens"] == expected[:8]
+
+
 def test_perplexity_is_that_of_transformers(tiny, golden):
     whole = succeed_json("perplexity", tiny, HELD_OUT)
     assert whole["perplexity"] == pytest.approx(golden["perplexity"], rel=1e-5)

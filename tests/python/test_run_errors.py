@@ -2,12 +2,13 @@
 """Bad input to dovetail-run: a sentence that names the culprit, exit code 1, nothing on stdout."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from packages import TINY, accept_sizes, copy_package, dovetail_run, fail, make_package
+from packages import TINY, accept_sizes, copy_package, dovetail_run, environment, fail, make_package
 
 PROMPT = ("A prompt", "--max-tokens", 4)
 
@@ -147,6 +148,22 @@ def test_libraries_that_are_not_there(tiny, tmp_path):
     other = "libm.so.6"
     assert "is not ONNX Runtime" in fail("generate", tiny, *PROMPT, "--onnxruntime", other)
     assert "does not exist" in fail("generate", tiny, *PROMPT, DOVETAIL_OPERATOR_LIBRARY=missing)
+
+
+def test_devices_that_cannot_serve(tiny, tmp_path):
+    assert fail("generate", tiny, *PROMPT, "--device", "npu") == (
+        'device is "npu", expected cpu or cuda'
+    )
+    library = environment()["DOVETAIL_ONNXRUNTIME_LIBRARY"]  # of the package for the CPU
+    message = fail("generate", tiny, *PROMPT, "--device", "cuda")
+    assert message.startswith("device cuda: ONNX Runtime 1.") and library in message
+    assert "has no CUDA provider: run `pip install onnxruntime-gpu`" in message
+    copy = tmp_path / "libonnxruntime.so"
+    shutil.copy(library, copy)
+    (tmp_path / "libonnxruntime_providers_cuda.so").write_bytes(b"not a library")
+    message = fail("bench", tiny, "--device", "cuda", "--onnxruntime", copy)
+    assert message.startswith("device cuda: ONNX Runtime's CUDA provider cannot be loaded: ")
+    assert "libonnxruntime_providers_cuda.so: file too short" in message
 
 
 def test_an_unknown_cpu_tier(tiny):
