@@ -57,20 +57,26 @@ def _cpu() -> dict[str, str]:
     }
 
 
-def head(repository: pathlib.Path) -> dict:
+def stamp(repository: pathlib.Path) -> dict:
+    """What every report begins with, on any device."""
     git = subprocess.run(
         ["git", "-C", repository, "describe", "--always", "--dirty"], capture_output=True, text=True
     )
-    cpu = _cpu()
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "kernel": platform.release(),
+        "commit": git.stdout.strip() or "unknown",
+        "python": platform.python_version(),
+    }
+
+
+def head(repository: pathlib.Path) -> dict:
+    cpu = _cpu()
+    return stamp(repository) | {
         "cpu": cpu["model"],
         "logical_cpus": os.cpu_count(),
         "mhz_now": cpu["mhz"],
-        "kernel": platform.release(),
-        "commit": git.stdout.strip() or "unknown",
         "onnxruntime": importlib.metadata.version("onnxruntime"),
-        "python": platform.python_version(),
     }
 
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Dovetail beside ONNX Runtime's own operators, on this machine, in one run.
+"""Dovetail beside its peers, on this machine, in one run: ONNX Runtime's own operators on the CPU,
+PyTorch's on the GPU.
 
     python benchmarks/run.py cpu                         every row; about 15 minutes
     python benchmarks/run.py cpu --quick --op int4_gemm  a few rows
     python benchmarks/run.py cpu --threads 2 --out DIR   DIR/cpu.json and DIR/cpu.md
     python benchmarks/run.py cpu --op model --llama-cpp  also beside llama.cpp
+    python benchmarks/run.py gpu                         every row; about 90 seconds
+    python benchmarks/run.py gpu --op attention --cells decode
 
-Both sides run inside ONNX Runtime, alternately, on one shared thread pool (one process per thread
-count). Every layer has its own random weights or cache, more of them than the last-level cache
-holds; a result is checked before it is timed. A ratio is the median over pairs of neighbouring
-runs, peer / ours: above 1 we are faster.
+On the CPU both sides run inside ONNX Runtime, alternately, on one shared thread pool (one process
+per thread count). Every layer has its own random weights or cache, more of them than the last-level
+cache holds; a result is checked before it is timed. A ratio is the median over pairs of
+neighbouring runs, peer / ours: above 1 we are faster. gpu_timing.py says how the GPU is timed.
 """
 
 import argparse
@@ -24,7 +27,23 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parent
 REPOSITORY = BENCHMARKS.parent
 sys.path[:0] = [str(BENCHMARKS), str(REPOSITORY / "python")]
 
-OPERATORS = ("int4_gemm", "attention", "model")
+OPERATORS = {"cpu": ("int4_gemm", "attention", "model"), "gpu": ("int4_gemm", "attention")}
+
+
+def measure_gpu(operators: list[str], quick: bool, cells: str) -> dict:
+    import gpu_attention
+    import gpu_int4_gemm
+    import gpu_report
+    import gpu_timing
+
+    measures = {"int4_gemm": gpu_int4_gemm.measure, "attention": gpu_attention.measure}
+    report = {"head": gpu_report.head(REPOSITORY), "ceilings": [gpu_timing.ceilings()], "rows": []}
+    for operator in operators:
+        for row in measures[operator](quick, lambda cell: cells in cell):
+            report["rows"].append({"op": operator} | row)
+            print(gpu_report.line(report["rows"][-1], report["ceilings"]), flush=True)
+        report["ceilings"].append(gpu_timing.ceilings())
+    return report
 
 
 def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) -> dict:
@@ -53,13 +72,28 @@ def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) ->
     return {"threads": threads, "roofs": roofs, "rows": rows}
 
 
+def write(folder: pathlib.Path, device: str, report: dict, text: str) -> int:
+    """1 when a row was wrong, and so not timed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{device}.json").write_text(json.dumps(report, indent=1))
+    (folder / f"{device}.md").write_text(text)
+    print(f"\nwritten: {folder / device}.json, {folder / device}.md")
+    return int(any("wrong" in row for row in report.get("rows", [])))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("device", choices=["cpu"])
+    parser.add_argument("device", choices=list(OPERATORS))
     parser.add_argument(
-        "--op", choices=OPERATORS, action="append", help="only this part; may be repeated"
+        "--op", choices=OPERATORS["cpu"], action="append", help="only this part; may be repeated"
+    )
+    parser.add_argument(
+        "--cells",
+        default="",
+        help="gpu: only rows of this part: a shape as 4096 x 14336 or variants; prefill, chunked, "
+        "decode, bf16, tree, fp8, ragged",
     )
     parser.add_argument("--threads", default="1,2", help="thread counts, with commas (default 1,2)")
     parser.add_argument("--quick", action="store_true", help="few shapes, short times")
@@ -67,7 +101,7 @@ def main() -> int:
         "--out",
         type=pathlib.Path,
         default=REPOSITORY / "build" / "benchmarks",
-        help="folder of cpu.json and cpu.md (default build/benchmarks)",
+        help="folder of <device>.json and <device>.md (default build/benchmarks)",
     )
     parser.add_argument(
         "--llama-cpp",
@@ -76,7 +110,14 @@ def main() -> int:
     )
     parser.add_argument("--worker", type=pathlib.Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    operators = arguments.op or list(OPERATORS)
+    operators = arguments.op or list(OPERATORS[arguments.device])
+    if unknown := set(operators) - set(OPERATORS[arguments.device]):
+        parser.error(f"--op {unknown.pop()} is not measured on the {arguments.device}")
+    if arguments.device == "gpu":
+        import gpu_report
+
+        report = measure_gpu(operators, arguments.quick, arguments.cells)
+        return write(arguments.out, "gpu", report, gpu_report.markdown(report))
     counts = [int(count) for count in arguments.threads.split(",")]
 
     if arguments.worker:
@@ -97,11 +138,7 @@ def main() -> int:
             subprocess.run([*command, "--worker", str(result)], check=True)
             parts.append(json.loads(result.read_text()))
     report = {"head": machine.head(REPOSITORY), "parts": parts}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "cpu.json").write_text(json.dumps(report, indent=1))
-    (arguments.out / "cpu.md").write_text(machine.markdown(report))
-    print(f"\nwritten: {arguments.out / 'cpu.json'}, {arguments.out / 'cpu.md'}")
-    return 0
+    return write(arguments.out, "cpu", report, machine.markdown(report))
 
 
 if __name__ == "__main__":

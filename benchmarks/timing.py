@@ -7,14 +7,14 @@ import statistics
 import time
 from collections.abc import Callable
 
-import onnxruntime
-
 Runs = dict[str, Callable[[], None]]
 
 
 def use_threads(count: int) -> None:
     """One pool for every session of this process: the idle side must not spin on the other's
     cores."""
+    import onnxruntime
+
     onnxruntime.set_global_thread_pool_sizes(count, 1)
 
 

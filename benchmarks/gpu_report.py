@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""benchmarks/run.py gpu: rows as a line on the terminal and as a Markdown table."""
+
+import pathlib
+import subprocess
+
+import torch
+
+import machine
+
+
+def head(repository: pathlib.Path) -> dict:
+    properties = torch.cuda.get_device_properties(0)
+    query = ["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit"]
+    driver = subprocess.run([*query, "--format=csv,noheader"], capture_output=True, text=True)
+    return machine.stamp(repository) | {
+        "gpu": properties.name,
+        "multiprocessors": properties.multi_processor_count,
+        "l2_mib": properties.L2_cache_size / 2**20,
+        "driver_clock_most_power": driver.stdout.splitlines()[0] if driver.stdout else "unknown",
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def _best(row: dict) -> str | None:
+    return min(row["peers"], key=lambda peer: row["median_us"][peer], default=None)
+
+
+def _shares(row: dict, ceilings: list[dict]) -> list[str]:
+    """GB/s and TFLOP/s of our side with their share of the best ceiling of this run."""
+    us = row["median_us"][row["ours"]]
+    texts = []
+    for key, amount in (("read_gb_per_s", 1e-3), (f"{row['peak']}_tflop_per_s", 1e-6)):
+        rate = row["flops" if "flop" in key else "bytes"] * amount / us
+        texts.append(f"{rate:.0f} ({rate / max(one[key] for one in ceilings):.0%})")
+    return texts
+
+
+def line(row: dict, ceilings: list[dict]) -> str:
+    if "wrong" in row:
+        return f"{row['op']:10} WRONG, not timed: {row['wrong']}"
+    read, rate = _shares(row, ceilings)
+    peers = "  ".join(
+        f"{name} {us:.1f}" for name, us in row["median_us"].items() if name != row["ours"]
+    )
+    best = _best(row)
+    ratio = f"x{row['ratio'][best]:.2f}" if best else ""
+    return (
+        f"{row['shape']:44} {row['median_us'][row['ours']]:8.1f} us "
+        f"(min {row['min_us'][row['ours']]:.1f}, {read} GB/s, {rate} TFLOP/s, host "
+        f"{row['host_us']:.1f}) {ratio} {row.get('note', '')} | {peers}"
+    )
+
+
+def _table(rows: list[dict], ceilings: list[dict]) -> list[str]:
+    others = list(dict.fromkeys(name for row in rows for name in row["median_us"]))
+    others = [name for name in others if name not in ("dovetail", "other", "plain")]
+    text = [
+        "| shape | ours, us (min) | GB/s (of read) | TFLOP/s (of peak) | "
+        + " | ".join(f"{name}, us" for name in others)
+        + " | best peer / ours | beside ourselves |",
+        "| --- " * (6 + len(others)) + "|",
+    ]
+    for row in rows:
+        us, best = row["median_us"], _best(row)
+        cells = [
+            row["shape"],
+            f"{us[row['ours']]:.1f} ({row['min_us'][row['ours']]:.1f})",
+            *_shares(row, ceilings),
+            *(f"{us[name]:.1f}" if name in us else "-" for name in others),
+            f"{row['ratio'][best]:.2f}" if best else "-",
+            row.get("note", ""),
+        ]
+        text.append("| " + " | ".join(cells) + " |")
+    return text
+
+
+def markdown(report: dict) -> str:
+    h, ceilings = report["head"], report["ceilings"]
+    timed = [row for row in report["rows"] if "wrong" not in row]
+
+    def spread(key: str, digits: int = 0) -> str:
+        values = [one[key] for one in ceilings]
+        return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+
+    text = [
+        "# Dovetail beside PyTorch on the GPU",
+        "",
+        f"{h['gpu']}, {h['multiprocessors']} multiprocessors, L2 {h['l2_mib']:.0f} MiB; driver, "
+        f"clock, highest clock, power: {h['driver_clock_most_power']}; torch {h['torch']}, CUDA "
+        f"{h['cuda']}, cuDNN {h['cudnn']}; {h['date']}, commit {h['commit']}.",
+        "",
+        "Medians over alternating CUDA-graph replays, every call on cold buffers; ratio = peer / "
+        f"ours in neighbouring replays. Ceilings of this run: read {spread('read_gb_per_s')} GB/s, "
+        f"8192^3 fp16 {spread('fp16_tflop_per_s')} and bf16 {spread('bf16_tflop_per_s')} TFLOP/s, "
+        f"an empty kernel in a graph {spread('launch_us', 2)} us. Shares are of the best.",
+        "",
+    ]
+    ratios = [(row["ratio"][_best(row)], row["shape"]) for row in timed if row["peers"]]
+    if ratios:
+        text += [f"Worst row: ratio {min(ratios)[0]:.2f} at {min(ratios)[1]}.", ""]
+    host = sorted(row["host_us"] for row in timed)
+    if host:
+        middle = host[len(host) // 2]
+        text += [f"Host time of one call: median {middle:.1f} us, most {host[-1]:.1f} us.", ""]
+    for op in dict.fromkeys(row["op"] for row in timed):
+        text += [f"## {op}", ""]
+        text += [*_table([row for row in timed if row["op"] == op], ceilings), ""]
+    for row in report["rows"]:
+        if "wrong" in row:
+            text.append(f"- {row['op']}: WRONG, not timed: {row['wrong']}")
+        text += [f"- {row['shape']}, {name}: {why}" for name, why in row.get("absent", {}).items()]
+    return "\n".join(text)
