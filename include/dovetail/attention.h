@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // AttentionPlugin: RoPE + KV-cache write + attention over the cache, in one call.
 //
-// Legend: B batch (lanes), S new tokens of this call (padded to the longest lane), C cache capacity in
-// slots, Hq / Hk query / KV heads (Hk divides Hq), D head size, R rotary width (R <= D, even).
+// Legend: B batch (lanes), S new tokens of this call (padded to the longest lane), C cache capacity
+// in slots, Hq / Hk query / KV heads (Hk divides Hq), D head size, R rotary width (R <= D, even).
 //
-// For every lane the new tokens' K and V are written into the cache, then each new token attends to the
-// cached tokens that it may see. Softmax and accumulation are fp32. Contract: the TensorRT Edge-LLM 0.5
-// AttentionPlugin; extensions are attributes whose default is that contract's behaviour.
+// For every lane the new tokens' K and V are written into the cache, then each new token attends to
+// the cached tokens that it may see. Softmax and accumulation are fp32. Contract: the TensorRT
+// Edge-LLM 0.5 AttentionPlugin; extensions are attributes whose default is that contract's
+// behaviour.
 #pragma once
 
 #include <cstddef>
@@ -21,14 +22,14 @@
 
 namespace dovetail {
 
-// Attribute names are the field names. Integers are 32 bit: that is what TensorRT plugin fields carry.
+// Attribute names are the field names. Integers are 32 bit: TensorRT plugin fields carry no others.
 struct AttentionAttributes {
   std::int32_t num_q_heads = 0;
   std::int32_t num_kv_heads = 0;
   std::int32_t head_size = 0;
-  std::int32_t enable_tree_attention = 0;  // 1: inputs attention_mask and attention_pos_id are present
+  std::int32_t enable_tree_attention = 0;  // 1: attention_mask and attention_pos_id are present
   std::int32_t enable_fp8_kv_cache = 0;    // 1: E4M3 cache, input kv_scales is present
-  std::int32_t sliding_window_size = -1;   // a token sees positions > own position - window; -1: all
+  std::int32_t sliding_window_size = -1;   // a token sees positions > its own - window; -1: all
   float attention_scale = 0.0f;            // score factor; 0: 1 / sqrt(D)
   float logit_softcap = 0.0f;              // score = cap * tanh(score / cap); 0: off
   std::int32_t enable_qk_norm = 0;         // 1: RMSNorm per head on Q and K before RoPE
@@ -57,15 +58,18 @@ struct AttentionProblem {
   std::int64_t rotary_width = 0;                  // R
 };
 
-// The call's tensors. Device pointers for the CUDA plan, host pointers for the CPU plan.
+// The call's tensors. Device pointers for the CUDA plan, host pointers for the CPU plan. A context
+// length counts the new tokens in (chunked) prefill, and all tokens of the lane, this call's
+// included, in decode and tree decode. Bit j % 32 of mask word j / 32: the row's token sees token
+// j of the call.
 struct AttentionBuffers {
-  const void* qkv = nullptr;                       // [B, S, (Hq + 2 Hk) * D], Q heads, K heads, V heads
-  const void* past_kv_cache = nullptr;             // [B, 2, Hk, C, D]; copied to kv_cache first if different
-  void* kv_cache = nullptr;                        // [B, 2, Hk, C, D], read and written; dim 1: K, V
-  const std::int32_t* context_lengths = nullptr;   // [B]; prefill: new tokens; decode, tree: total length
-  const float* rope_cos_sin = nullptr;             // [1 or B, rope_rows, R]: R/2 cosines, then R/2 sines
-  const std::int32_t* kv_start_index = nullptr;    // [B] tokens already in the lane; null in kPrefill
-  const std::int32_t* attention_mask = nullptr;    // [B, S, ceil(S/32)] bit j%32 of word j/32: sees token j
+  const void* qkv = nullptr;                       // [B, S, (Hq + 2 Hk) * D]: Q, K and V heads
+  const void* past_kv_cache = nullptr;             // as kv_cache; another buffer is copied there
+  void* kv_cache = nullptr;                        // [B, 2, Hk, C, D] read and written; dim 1: K, V
+  const std::int32_t* context_lengths = nullptr;   // [B] new tokens or all tokens, see above
+  const float* rope_cos_sin = nullptr;             // [1 or B, rope_rows, R], R/2 cosines first
+  const std::int32_t* kv_start_index = nullptr;    // [B] tokens in the lane; null in kPrefill
+  const std::int32_t* attention_mask = nullptr;    // [B, S, ceil(S/32)] bits, see above
   const std::int32_t* attention_pos_id = nullptr;  // [B, S] RoPE positions; -1: padding token
   const float* kv_scales = nullptr;                // [2] {K, V}: real value = E4M3 value * scale
   const void* q_norm_weight = nullptr;             // [D], activation type
@@ -74,13 +78,13 @@ struct AttentionBuffers {
   void* workspace = nullptr;                       // plan.workspace_bytes(), 64-byte aligned
 };
 
-// Checks types and shapes of the inputs present, in contract order, and derives the mode from the shapes.
+// Checks types and shapes of the inputs present, in contract order; the shapes tell the mode.
 Result<AttentionProblem> describe_attention(const AttentionAttributes& attributes,
                                             std::span<const TensorDesc> inputs);
 // Checks a problem that was filled in by hand.
 Status validate(const AttentionProblem& problem);
 
-// How one call runs on the CPU. Immutable; one plan may run on several threads with separate workspaces.
+// How one call runs on the CPU. Immutable; may run on several threads with separate workspaces.
 class CpuAttentionPlan {
  public:
   std::size_t workspace_bytes() const;

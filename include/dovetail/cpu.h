@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU as a device: which instruction tier runs, and who runs the tasks. Operators own no threads:
-// they split a call into tasks and hand them to the caller's pool (ONNX Runtime's, or ThreadPool).
+// The CPU as a device: which instruction tier runs, and who runs the tasks. Operators own no
+// threads: they split a call into tasks and hand them to the caller's pool (ONNX Runtime's, or
+// ThreadPool).
 #pragma once
 
 #include <cstddef>
@@ -26,17 +27,20 @@ struct CpuDevice {
 };
 
 // The best tier that CPU and operating system support, or the one that the environment variable
-// DOVETAIL_CPU names. Naming an unknown or unavailable tier is an error that lists the available ones.
+// DOVETAIL_CPU names. Naming an unknown or unavailable one is an error that lists the available
+// tiers.
 Result<CpuDevice> cpu_device(int threads);
 
-// A parallel loop: parallel_for calls task(arg, i) for every i in [0, count) and returns when all are done.
+// A parallel loop: parallel_for calls task(arg, i) for every i in [0, count) and returns when all
+// are done.
 struct TaskRunner {
   void* context = nullptr;
   void (*parallel_for)(void* context, std::size_t count, void (*task)(void* arg, std::size_t i),
                        void* arg) = nullptr;
 };
 
-// A minimal pool for C++ users. The calling thread takes part; threads - 1 workers spin briefly, then sleep.
+// A minimal pool for C++ users. The calling thread takes part; the other threads - 1 are workers
+// that spin briefly when idle, then sleep.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);

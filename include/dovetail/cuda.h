@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA device as the planner sees it, and the plans of both operators. Planning is pure host code:
-// it needs no GPU, no driver and no toolkit. run() only launches: no allocation, no host synchronisation,
-// no device query, so it may be captured in a CUDA graph.
+// The CUDA device as the planner sees it, and the plans of both operators. Planning is pure host
+// code: it needs no GPU, no driver and no toolkit. run() only launches: no allocation, no host
+// synchronisation, no device query, so it may be captured in a CUDA graph.
 #pragma once
 
 #include <cstddef>
@@ -16,24 +16,25 @@
 namespace dovetail {
 
 struct CudaDevice {
-  int compute_capability = 80;             // 10 * major + minor: 80, 86, 87, 89, 90, 100, 103, 110, 120, 121
+  int compute_capability = 80;  // 10 * major + minor: 80, 86, 87, 89, 90, 100, 103, 110, 120, 121
   int multiprocessors = 108;
-  int shared_memory_bytes = 163 * 1024;    // what one block may opt into: 99, 163 or 227 KB
+  int shared_memory_bytes = 163 * 1024;  // what one block may opt into: 99, 163 or 227 KB
   std::size_t l2_bytes = 40u << 20;
 };
 
 inline constexpr int kCurrentCudaDevice = -1;
 
-// The properties of a device, read once per process and device. kUnsupported in a build without CUDA and
-// for devices below sm_80.
+// The properties of a device, read once per process and device. kUnsupported in a build without
+// CUDA and for devices below sm_80.
 Result<CudaDevice> cuda_device(int ordinal = kCurrentCudaDevice);
 
 class CudaAttentionPlan {
  public:
   std::size_t workspace_bytes() const;
   std::string describe() const;  // one line: kernel, tile, splits, grid, shared memory
-  // All pointers are device pointers; `stream` is a cudaStream_t. Returns launch errors. Lengths are data
-  // and not looked at here: a lane that does not fit the capacity is left out, its output zero.
+  // All pointers are device pointers; `stream` is a cudaStream_t. Returns launch errors. Lengths
+  // are data and not looked at here: a lane that does not fit the capacity is left out, its output
+  // zero.
   Status run(const AttentionBuffers& buffers, void* stream) const;
 
   struct State;
@@ -59,8 +60,8 @@ class CudaInt4GemmPlan {
 Result<CudaInt4GemmPlan> plan(const Int4GemmProblem& problem, const CudaDevice& device);
 
 // The most workspace that any call needs which brings as many lanes, tokens or rows as `largest` or
-// fewer, in any mode that its attributes allow, on any GPU: an engine reserves it once, maybe where no
-// GPU is. kUnsupported when no GPU serves the problem.
+// fewer, in any mode that its attributes allow, on any GPU: an engine reserves it once, maybe where
+// no GPU is. kUnsupported when no GPU serves the problem.
 Result<std::size_t> workspace_bound(const AttentionProblem& largest);
 Result<std::size_t> workspace_bound(const Int4GemmProblem& largest);
 

@@ -2,9 +2,10 @@
 // Int4GroupwiseGemmPlugin: out[M, N] = activations[M, K] x dequantize(weights)[N, K]^T (+ bias).
 //
 // Legend: M rows = B * S tokens, K in, N out, G group size. A weight is a nibble u in 0..15;
-// value(n, k) = (u(n, k) - zero_point(k / G, n)) * scale(k / G, n), with zero_point 8 when there is no
-// such input. Accumulation is fp32 (or exact int32 within a group for int8 activations).
-// Contract: the TensorRT Edge-LLM 0.5 plugin; extensions are attributes whose default is that contract.
+//   value(n, k) = (u(n, k) - zero_point(k / G, n)) * scale(k / G, n)
+// with zero_point 8 when there is no such input. Accumulation is fp32 (or exact int32 within a
+// group for int8 activations). Contract: the TensorRT Edge-LLM 0.5 plugin; extensions are
+// attributes whose default is that contract's behaviour.
 #pragma once
 
 #include <cstddef>
@@ -22,15 +23,15 @@ namespace dovetail {
 // How weights, scales and zero points lie in memory; docs/layouts.md has the bit tables.
 enum class WeightLayout : std::int32_t {
   kEdgeLlmV1,  // "edgellm_v1": the guide's swizzle; scales and zero points [K/G, N]
-  kCpuV1,      // "cpu_v1": 16-column panels for every x86 tier; scales and zero points [N16/16, K/G, 16]
-  kCudaV1,     // "cuda_v1": tensor-core fragments for every sm_80+ GPU
+  kCpuV1,      // "cpu_v1": 16-column panels for every CPU tier; scales ... [ceil(N/16), K/G, 16]
+  kCudaV1,     // "cuda_v1": tensor-core fragments for every sm_80+ GPU; scales ... [K/G, N]
 };
 const char* name_of(WeightLayout layout);
 
-// What a backend does to the activations. kExact: nothing (fp32 math on dequantized weights). kInt8:
-// rounds them to int8 per row and group (scale = absmax / 127) where the backend has integer units.
-// kAuto: the backend's faster one. On the CPU the environment variable DOVETAIL_COMPUTE=exact|int8, read
-// when a plan is made, overrides the attribute.
+// What a backend does to the activations. kExact: nothing (fp32 math on dequantized weights).
+// kInt8: rounds them to int8 per row and group (scale = absmax / 127) where the backend has integer
+// units. kAuto: the backend's faster one. On the CPU the environment variable
+// DOVETAIL_COMPUTE=exact|int8, read when a plan is made, overrides the attribute.
 enum class ComputeMode : std::int32_t { kAuto, kExact, kInt8 };
 const char* name_of(ComputeMode mode);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packers: plain int4 weights to the bytes of a layout (docs/layouts.md has the maps), and back.
 //
-// Legend: N output features, K input features, G group size. Plain form, row-major, one value a
-// byte:
-//   codes [N, K] 0..15, scales [N, K/G] fp32, zero_points [N, K/G] 0..15 (empty: symmetric, 8)
+// Legend: N output features, K input features, G group size.
+// Plain form: row-major, one value a byte (scales: fp32):
+//   codes [N, K] 0..15, scales [N, K/G], zero_points [N, K/G] 0..15 (empty: symmetric, 8)
 // Packed form: the three buffers of Int4GemmBuffers, sizes from weights_shape() /
 // scales_shape(). Packing fills every byte: padding weights are 8, padding scales 0, padding
 // zero points 8. Not here: quantization itself.

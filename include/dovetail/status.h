@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors as values. The library never prints, throws across its boundary, aborts or resets a device:
-// a function that can fail returns Status, or Result<T> = a T or the Status that says why there is none.
-// A message names op, tensor, expected and got: "int4_gemm: scales is [32, 4096], expected [64, 4096]".
+// Errors as values. The library never prints, throws across its boundary, aborts or resets a
+// device: a function that can fail returns Status, or Result<T> = a T or the Status that says why
+// there is none. A message names op, tensor, got and expected:
+//   "int4_gemm: scales is [32, 4096], expected [64, 4096]"
 #pragma once
 
 #include <optional>
@@ -13,7 +14,7 @@ namespace dovetail {
 enum class StatusCode {
   kOk = 0,
   kInvalidArgument,  // the caller's input breaks the contract
-  kUnsupported,      // the input is valid, but no kernel, layout, tokenizer or engine here serves it
+  kUnsupported,      // valid input that no kernel, layout, tokenizer or engine here serves
   kNotFound,         // a file, tensor, symbol or tier is missing
   kDataLoss,         // a file is truncated, corrupt or from a newer version
   kResource,         // memory, disk or the KV capacity is exhausted

@@ -45,7 +45,8 @@ class Shape {
   static constexpr int kMaxRank = 6;
 
   constexpr Shape() = default;
-  constexpr Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
+  constexpr Shape(std::initializer_list<std::int64_t> dims)
+      : Shape(std::span(dims.begin(), dims.size())) {}
   constexpr explicit Shape(std::span<const std::int64_t> dims)
       : rank_(static_cast<int>(dims.size() <= kMaxRank ? dims.size() : kMaxRank)) {
     for (int i = 0; i < rank_; ++i) {

@@ -3,14 +3,12 @@
 // called. Plain data only: tier objects include this and must not emit shared inline code.
 //
 // A call runs in three phases, each a parallel loop over items:
-//   prepare  (lane, token block): K of new tokens -> norm, RoPE, cache; V -> cache; padding rows ->
-//   zero.
-//            The first items of a lane also copy a separate past.
+//   prepare  (lane, token block): K of new tokens -> norm, RoPE, cache; V -> cache; padding rows
+//            -> zero. The first items of a lane also copy a separate past.
 //   attend   (lane, KV head, row block, key split): a "row" is one query head of one token, and the
-//   rows
-//            of a KV head are packed token-major, row r = token * group + head within the group, so
-//            that K and V are read once for all of them. Row blocks cut long prompts, key splits
-//            long caches.
+//            rows of a KV head are packed token-major, row r = token * group + head within the
+//            group, so that K and V are read once for all of them. Row blocks cut long prompts, key
+//            splits long caches.
 //   merge    (lane, KV head, row block): folds key splits; absent when there is one split.
 #pragma once
 

@@ -5,11 +5,9 @@
 //   row blocks   A KV head's rows (tokens * group) in blocks of up to kMostRows; a prompt without a
 //                history in smaller ones when there would be fewer than kItemsPerThread per thread.
 //   key splits   Still too few items (few KV heads, small batch): the keys are cut as well, each
-//   split
-//                leaves a partial result, and a merge pass folds them exactly.
+//                split leaves a partial result, and a merge pass folds them exactly.
 //   blocks       Keys between two softmax updates: K and V blocks as fp32 fit half of a 1 MB L2
-//   along
-//                with the rows of an item.
+//                along with the rows of an item.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tier detection: CPUID says what the core has, XCR0 what the operating system saves, and for AMX the
-// kernel has to grant the tile state to the process (Linux: arch_prctl ARCH_REQ_XCOMP_PERM, asked once).
+// Tier detection: CPUID says what the core has, XCR0 what the operating system saves,
+// and for AMX the kernel has to grant the tile state to the process (Linux:
+// arch_prctl ARCH_REQ_XCOMP_PERM, asked once).
 #include "dovetail/cpu.h"
 
 #include <cstdlib>
@@ -121,8 +122,8 @@ Result<CpuDevice> cpu_device(int threads) {
       return CpuDevice{tier, threads < 1 ? 1 : threads};
     }
   }
-  return unsupported("DOVETAIL_CPU is \"", forced, "\", expected one of the tiers of this machine: ",
-                     available_tiers(best));
+  return unsupported("DOVETAIL_CPU is \"", forced,
+                     "\", expected one of the tiers of this machine: ", available_tiers(best));
 }
 
 }  // namespace dovetail

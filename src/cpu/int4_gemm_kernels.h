@@ -3,8 +3,7 @@
 // into tiles; a tier knows neither threads nor layouts other than cpu_v1's panel of 16 columns.
 //
 //   activations [M, K] --pack--> row tiles (R rows each, R = the tier's tile height)
-//     exact: fp32 [K][rows]             int8: [K/4][rows][4], scale and start value per group and
-//     row
+//     exact: fp32 [K][rows]      int8: [K/4][rows][4], scale and start value per group and row
 //   row tile x panel of 16 columns, some groups of K --multiply--> fp32 sums [rows, 16]
 //   sums + bias --store--> output [M, N]
 //

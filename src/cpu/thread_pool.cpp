@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pool for one parallel loop at a time. Workers wait on a generation counter: they spin for some tens of
-// microseconds (the gap between two operators of a decode step), then sleep. Tasks are claimed one by one,
-// so a slow core takes fewer.
+// A pool for one parallel loop at a time. Workers wait on a generation counter: they spin for some
+// tens of microseconds (the gap between two operators of a decode step), then sleep. Tasks are
+// claimed one by one, so a slow core takes fewer.
 #include <atomic>
 #include <condition_variable>
 #include <mutex>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Software conversions between float and the 16- and 8-bit float formats, bit exact with the hardware's
-// round-to-nearest-even: IEEE 754 binary16, bfloat16, and E4M3 as in "FP8 Formats for Deep Learning"
-// (Micikevicius et al. 2022: no infinity, NaN = S.1111.111, largest finite 448; conversion saturates).
-// Every function is always-inlined, so that the tier objects never share a copy.
+// Software conversions between float and the 16- and 8-bit float formats, bit exact with the
+// hardware's round-to-nearest-even: IEEE 754 binary16, bfloat16, and E4M3 as in "FP8 Formats for
+// Deep Learning" (Micikevicius et al. 2022: no infinity, NaN = S.1111.111, largest finite 448;
+// conversion saturates). Every function is always-inlined, so that the tier objects never share a
+// copy.
 #pragma once
 
 #include <bit>
@@ -38,7 +39,7 @@ DOVETAIL_ALWAYS_INLINE constexpr std::uint16_t float_to_half(float f) {
   if (magnitude >= 0x477ff000u) {  // 65520 and above round to infinity
     return static_cast<std::uint16_t>(sign | 0x7c00u);
   }
-  if (magnitude < 0x38800000u) {  // below 2^-14: subnormal; adding 0.5 aligns the last place to 2^-24
+  if (magnitude < 0x38800000u) {  // below 2^-14: subnormal; 0.5 + x has its last place at 2^-24
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) & 0x7fffu));
   }
@@ -82,7 +83,7 @@ DOVETAIL_ALWAYS_INLINE constexpr std::uint8_t float_to_e4m3(float f) {
   if (magnitude >= 0x43e00000u) {  // 448 and above saturate
     return static_cast<std::uint8_t>(sign | 0x7eu);
   }
-  if (magnitude < 0x3c800000u) {  // below 2^-6: subnormal; adding 2^14 aligns the last place to 2^-9
+  if (magnitude < 0x3c800000u) {  // below 2^-6: subnormal; 2^14 + x has its last place at 2^-9
     const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
     return static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(shifted) & 0xfu));
   }

@@ -371,7 +371,8 @@ Cost attention_cost(const AttentionProblem& p, std::int64_t history) {
   const double d = p.attributes.head_size;
   const double q_heads = p.attributes.num_q_heads;
   const double kv_heads = p.attributes.num_kv_heads;
-  const double window = p.attributes.sliding_window_size > 0 ? p.attributes.sliding_window_size : 1e30;
+  const double window =
+      p.attributes.sliding_window_size > 0 ? p.attributes.sliding_window_size : 1e30;
   const double mean_keys = std::min(window, h + (s + 1) / 2);
   const double keys_read = std::min(window + s, h + s);
   const double act = static_cast<double>(size_of(p.activation_type));

@@ -40,8 +40,9 @@ struct AttentionInputMap {
 };
 AttentionInputMap attention_inputs(const AttentionAttributes& attributes);
 
-// For shapes that are bounds of an optimisation profile rather than a call: sets the dimensions that other
-// inputs determine (mask words, which profiles may reserve too many of) to what the bounds imply.
+// For shapes that are bounds of an optimisation profile rather than a call: sets the dimensions
+// that other inputs determine (mask words, which profiles may reserve too many of) to what the
+// bounds imply.
 void settle_profile_bounds(const AttentionAttributes& attributes, std::span<TensorDesc> inputs);
 
 // Attribute checks that need no tensor; adapters call it when the node is created.
@@ -58,8 +59,8 @@ float softmax_scale(const AttentionAttributes& attributes);
 // Output shapes: [B, S, Hq, D].
 Shape attention_output_shape(const AttentionProblem& problem);
 
-// What a call costs when every lane holds `history` tokens and brings all S: 2 flops per multiply-add,
-// bytes of QKV, output and the K/V rows read and written once.
+// What a call costs when every lane holds `history` tokens and brings all S: 2 flops per
+// multiply-add, bytes of QKV, output and the K/V rows read and written once.
 struct Cost {
   double flops;
   double bytes;

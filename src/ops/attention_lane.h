@@ -2,13 +2,13 @@
 // What a lane does in a call, from the lane's own numbers: the one place where the contract's
 // mode-dependent meaning of context_lengths is decided. Host and device share it.
 //
-//   mode            context length means      history            new tokens
-//   prefill         new tokens                0                  length
-//   chunked prefill new tokens                start              length
-//   decode          total, this call included length - 1         1
-//   decode          1 with start > 0          start              1     (one-token rest of a chunked prefill)
-//   tree decode     total, padded S included  length - S         S
-//   decode, tree    0: the lane is left out   start              0
+//   mode             context length means       history      new tokens
+//   prefill          new tokens                 0            length
+//   chunked prefill  new tokens                 start        length
+//   decode           total, this call included  length - 1   1
+//   decode           1 with start > 0           start        1    (last token of a chunked prefill)
+//   tree decode      total, padded S included   length - S   S
+//   decode, tree     0: the lane is left out    start        0
 //
 // Slots [0, history) hold the past; new token i goes to slot history + i.
 #pragma once

@@ -2,22 +2,17 @@
 // The attention operator in fp64, straight from the contract: every backend is judged by it. Slow
 // and plain on purpose. Where the contract leaves room, this is what Dovetail means by it:
 //
-//   padding      Tokens behind a lane's own length, and tree tokens at position -1, are padding:
-//   their
-//                output rows are zero, they are never written to the cache, and nobody sees them
-//                (whatever the mask says), so what their QKV rows and cache slots hold cannot
-//                matter.
-//   storage      K and V pass through the cache type before anybody attends to them, in every mode,
-//   so
-//                that whole and chunked prefill agree. For FP8 the guide's normal prefill attends
-//                to the unquantised K and V of the call instead; its chunked prefill and decode do
-//                as we do.
-//   window       Counted in positions: a token at position p sees positions > p - window. History
-//   slot s
-//                has position s; tree token j has position attention_pos_id[j].
-//   no key       A token that sees nothing (mask 0, no history in its window) has output zero.
-//   Q/K norm     x / sqrt(mean(x^2) + eps) * weight per head, before RoPE.
-//   FP8          stored = E4M3(x * (1 / scale)), saturating; read back as stored * scale.
+//   padding   Tokens behind a lane's own length, and tree tokens at position -1, are padding: their
+//             output rows are zero, they are never written to the cache, and nobody sees them
+//             (whatever the mask says), so what their QKV rows and cache slots hold cannot matter.
+//   storage   K and V pass through the cache type before anybody attends to them, in every mode, so
+//             that whole and chunked prefill agree. For FP8 the guide's normal prefill attends to
+//             the call's unquantised K and V instead; its chunked prefill and decode do as we do.
+//   window    Counted in positions: a token at position p sees positions > p - window. History slot
+//             s has position s; tree token j has position attention_pos_id[j].
+//   no key    A token that sees nothing (mask 0, no history in its window) has output zero.
+//   Q/K norm  x / sqrt(mean(x^2) + eps) * weight per head, before RoPE.
+//   FP8       stored = E4M3(x * (1 / scale)), saturating; read back as stored * scale.
 #pragma once
 
 #include <cstdint>

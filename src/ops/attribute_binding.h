@@ -67,7 +67,8 @@ std::vector<Attribute> list_attributes(const OpSchema& schema,
       list.push_back({bindings[i].name, static_cast<double>(values.**real)});
     } else {
       const std::int32_t index = std::get<EnumField<Struct>>(field).get(values);
-      list.push_back({bindings[i].name, schema.attributes[i].choices[static_cast<std::size_t>(index)]});
+      const auto& choices = schema.attributes[i].choices;
+      list.push_back({bindings[i].name, choices[static_cast<std::size_t>(index)]});
     }
   }
   return list;

@@ -30,8 +30,8 @@ Int4GemmInputMap int4_gemm_inputs(const Int4GemmAttributes& attributes);
 
 Status validate(const Int4GemmAttributes& attributes);
 
-// The checks of describe_int4_gemm for shapes that are known in part (see may_equal). Adapters call it
-// when the node is created.
+// The checks of describe_int4_gemm for shapes that are known in part (see may_equal). Adapters call
+// it when the node is created.
 Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
                               std::span<const TensorDesc> inputs);
 

@@ -20,7 +20,9 @@ void print_default(std::ostream& out, const AttributeSpec& spec) {
 }
 
 const char* type_name(AttributeType type) {
-  return type == AttributeType::kInt ? "INT32" : type == AttributeType::kFloat ? "FLOAT32" : "string";
+  return type == AttributeType::kInt     ? "INT32"
+         : type == AttributeType::kFloat ? "FLOAT32"
+                                         : "string";
 }
 
 void print_attributes(std::ostream& out, const OpSchema& schema) {
@@ -30,16 +32,19 @@ void print_attributes(std::ostream& out, const OpSchema& schema) {
     print_default(out, spec);
     out << " | " << spec.doc;
     for (std::size_t i = 0; i < spec.choices.size(); ++i) {
-      out << (i ? ", `" : " (`") << spec.choices[i] << '`' << (i + 1 == spec.choices.size() ? ")" : "");
+      out << (i ? ", `" : " (`") << spec.choices[i] << '`'
+          << (i + 1 == spec.choices.size() ? ")" : "");
     }
     out << " |\n";
   }
 }
 
 void print_tensors(std::ostream& out, const std::vector<TensorSpec>& tensors, const char* title) {
-  out << "\n| " << title << " | types | shape | present | meaning |\n| --- | --- | --- | --- | --- |\n";
+  out << "\n| " << title << " | types | shape | present | meaning |\n"
+      << "| --- | --- | --- | --- | --- |\n";
   for (const TensorSpec& spec : tensors) {
-    out << "| `" << spec.name << "` | " << type_list(spec.type_mask) << " | " << spec.shape << " | ";
+    out << "| `" << spec.name << "` | " << type_list(spec.type_mask) << " | " << spec.shape
+        << " | ";
     if (spec.group[0] == '\0') {
       out << "always";
     } else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How outputs follow from inputs, in a form that symbolic shape inference can use: the type is that of one
-// input, and each dimension is copied from an input or fixed by an attribute.
+// How outputs follow from inputs, in a form that symbolic shape inference can use: the type is that
+// of one input, and each dimension is copied from an input or fixed by an attribute.
 #pragma once
 
 #include <cstdint>

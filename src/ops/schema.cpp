@@ -60,8 +60,8 @@ const char* name_of(AttributeType type) {
 }
 
 const AttributeSpec* OpSchema::find_attribute(std::string_view attribute_name) const {
-  const auto it = std::ranges::find(attributes, attribute_name,
-                                    [](const AttributeSpec& a) { return std::string_view(a.name); });
+  const auto name_of_spec = [](const AttributeSpec& a) { return std::string_view(a.name); };
+  const auto it = std::ranges::find(attributes, attribute_name, name_of_spec);
   return it == attributes.end() ? nullptr : &*it;
 }
 

@@ -4,8 +4,8 @@
 //
 // An attribute is bound to a field of the operator's attribute struct by a member pointer, so that
 // parsing (engine -> struct) and listing (struct -> engine, for serialisation) share one table.
-// Inputs stand in the contract's order. An input may belong to a group that an attribute switches on;
-// inputs of a group that is off are absent, and the ones behind them move up.
+// Inputs stand in the contract's order. An input may belong to a group that an attribute switches
+// on; inputs of a group that is off are absent, and the ones behind them move up.
 #pragma once
 
 #include <cstdint>
@@ -80,14 +80,14 @@ std::span<const OpSchema* const> all_schemas();
 // "fp32, fp16, bf16" for a type mask.
 std::string type_list(std::uint32_t type_mask);
 
-// Checks `given` against the declaration: unknown, repeated, missing, mistyped, out of range or not one
-// of the choices is an error; defaults are filled in. The result has one entry per declared attribute,
-// in declaration order.
+// Checks `given` against the declaration: unknown, repeated, missing, mistyped, out of range or not
+// one of the choices is an error; defaults are filled in. The result has one entry per declared
+// attribute, in declaration order.
 Result<std::vector<Attribute>> complete_attributes(const OpSchema& schema,
                                                    std::span<const Attribute> given);
 
-// The positions of inputs (in TensorSpec order) for a set of switched-on groups: index of each declared
-// input among those present, or -1. `on(group)` tells whether an attribute group is on.
+// The positions of inputs (in TensorSpec order) for a set of switched-on groups: index of each
+// declared input among those present, or -1. `on(group)` tells whether an attribute group is on.
 template <class On>
 std::vector<int> input_positions(const OpSchema& schema, On on) {
   std::vector<int> positions;
@@ -98,8 +98,8 @@ std::vector<int> input_positions(const OpSchema& schema, On on) {
   return positions;
 }
 
-// A shape as it is known when a node is created: a negative dimension is not known yet, and a shape of
-// rank 0 stands for one of which nothing is known (no operator has a scalar input).
+// A shape as it is known when a node is created: a negative dimension is not known yet, and a shape
+// of rank 0 stands for one of which nothing is known (no operator has a scalar input).
 bool may_equal(const Shape& got, const Shape& expected);
 inline std::int64_t known_dim(const TensorDesc& tensor, int i) {
   return tensor.shape.rank() == 0 ? -1 : tensor.shape[i];

@@ -4,9 +4,9 @@
 //   the wheel (onnxruntime/capi) in $VIRTUAL_ENV, in a .venv of this folder, of the program's
 //   folder or of their parents, in the user's and the system's site-packages; the dynamic linker's
 //   libonnxruntime.so
-// and of our operators: the option; $DOVETAIL_OPERATOR_LIBRARY; the program's folder; ../lib beside
-// it;
-//   the build tree; the dynamic linker.
+// and of our operators:
+//   the option; $DOVETAIL_OPERATOR_LIBRARY; the program's folder; ../lib beside it; the build tree;
+//   the dynamic linker.
 #include "runtime/onnxruntime_library.h"
 
 #include <dlfcn.h>

@@ -73,7 +73,7 @@ class CreatorV2 final : public nvinfer1::IPluginCreator {
                                          std::size_t bytes) noexcept override;
 
  private:
-  // A plugin from the attributes that `read` finds; null when they are wrong, with the reason logged.
+  // A plugin from the attributes that `read` finds; null, and the reason logged, if they are wrong.
   template <class Read>
   nvinfer1::IPluginV2* make_plugin(const char* callback, Read read) noexcept;
 

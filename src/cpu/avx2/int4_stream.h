@@ -3,8 +3,8 @@
 // on Zen 4 with 4 KB pages, weights beyond the L3:
 //   int8, 1 or 2 rows, bound by memory: the hardware's prefetchers alone, 22-28 GB/s on one core at
 //     M = 1. A software prefetch costs: one a group, 1 to 8 KB ahead, 20-25 GB/s; one a line, 17.
-//   more rows, or fp32, bound by arithmetic: a prefetch a line, 48 lines ahead: M = 8 takes 0.71 ms,
-//     against 0.97 ms with one a group (M = 16: 1.38 and 1.66 ms; exact M = 1: 0.85 and 1.07 ms).
+//   more rows, or fp32, bound by arithmetic: a prefetch a line, 48 lines ahead: M = 8 takes 0.71
+//     ms, against 0.97 ms with one a group (M = 16: 1.38 and 1.66; exact M = 1: 0.85 and 1.07 ms).
 #pragma once
 
 #include <immintrin.h>

@@ -166,8 +166,10 @@ inline void cap_scores(const AttentionCall& call, float* scores, std::int64_t co
 }
 
 // Converted copy of keys [begin, end) of a head; slots of tree padding read as zero.
-__attribute__((noinline)) inline void widen_rows(const AttentionCall& call, const AttentionLane& lane, int part,
-                       std::int64_t head, std::int64_t begin, std::int64_t end, float* to) {
+__attribute__((noinline)) inline void widen_rows(const AttentionCall& call,
+                                                 const AttentionLane& lane, int part,
+                                                 std::int64_t head, std::int64_t begin,
+                                                 std::int64_t end, float* to) {
   const void* rows = at(call.cache, call.cache_type, cache_row(call, lane, part, head, begin));
   load_row(rows, call.cache_type, (end - begin) * call.d, to);
   for (std::int64_t s = greater(begin, lane.history); call.tree && s < end; ++s) {

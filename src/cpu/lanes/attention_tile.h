@@ -25,7 +25,8 @@ constexpr int kTileRows = kRegisters == 16 ? (P == 2 ? 6 : 10) : (P == 2 ? 12 : 
 
 // out[m][rows] = sum over d of a[m][d] * panel[d][rows]
 template <int P, int M>
-__attribute__((noinline)) void tile_dots(const float* a, std::int64_t d, const float* panel, float* out) {
+__attribute__((noinline)) void tile_dots(const float* a, std::int64_t d, const float* panel,
+                                         float* out) {
   Vec acc[M][P];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
@@ -60,8 +61,8 @@ __attribute__((noinline)) void tile_dots(const float* a, std::int64_t d, const f
 
 // sums[m][rows] = sums * factor + sum over keys of v[key][m] * weights[key][rows]
 template <int P, int M>
-__attribute__((noinline)) void tile_weigh(const float* v, std::int64_t d, std::int64_t keys, const float* weights,
-                const Vec* factor, float* sums) {
+__attribute__((noinline)) void tile_weigh(const float* v, std::int64_t d, std::int64_t keys,
+                                          const float* weights, const Vec* factor, float* sums) {
   Vec acc[M][P];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
@@ -131,8 +132,9 @@ struct Panel {
 };
 
 template <int P>
-__attribute__((noinline)) void mask_scores(const AttentionCall& call, const AttendItem& item, const Panel& panel,
-                 std::int64_t begin, std::int64_t end, float* scores) {
+__attribute__((noinline)) void mask_scores(const AttentionCall& call, const AttendItem& item,
+                                           const Panel& panel, std::int64_t begin, std::int64_t end,
+                                           float* scores) {
   for (std::int64_t slot = begin; slot < end; ++slot) {
     if (slot >= panel.all_low && slot < panel.all_high) {
       slot = lesser(panel.all_high, end) - 1;
@@ -149,7 +151,8 @@ __attribute__((noinline)) void mask_scores(const AttentionCall& call, const Atte
 }
 
 template <int P>
-__attribute__((noinline)) void softmax_columns(float* scores, std::int64_t keys, float* top, float* total, Vec* factor) {
+__attribute__((noinline)) void softmax_columns(float* scores, std::int64_t keys, float* top,
+                                               float* total, Vec* factor) {
   Vec tops[P];
   Vec totals[P];
   for (int p = 0; p < P; ++p) {
@@ -212,8 +215,8 @@ void panel_block(const AttentionCall& call, const AttendItem& item, const Panel&
 
 // Fills query, bounds and limits of a panel.
 template <int P>
-__attribute__((noinline)) void open_panel(const AttentionCall& call, const AttendItem& item, Panel& panel, Bounds* bounds,
-                float* rows, float* spare) {
+__attribute__((noinline)) void open_panel(const AttentionCall& call, const AttendItem& item,
+                                          Panel& panel, Bounds* bounds, float* rows, float* spare) {
   const std::int64_t d = call.d;
   panel.bounds = bounds;
   panel.low = panel.all_high = item.key_end;
@@ -257,8 +260,8 @@ __attribute__((noinline)) void open_panel(const AttentionCall& call, const Atten
 }
 
 template <int P>
-__attribute__((noinline)) void close_panel(const AttentionCall& call, const AttendItem& item, const Panel& panel,
-                 float* rows) {
+__attribute__((noinline)) void close_panel(const AttentionCall& call, const AttendItem& item,
+                                           const Panel& panel, float* rows) {
   const std::int64_t d = call.d;
   for (std::int64_t p = 0; p < P; ++p) {
     for (std::int64_t i = 0; i < d; i += kLanes) {
