@@ -49,8 +49,9 @@ Timing time_calls(double seconds, const std::function<void(std::int64_t)>& run);
 
 nlohmann::json to_json(const Timing& timing);
 
-// The default shapes of each operator, and one measured row for a shape. A row has at least: op, shape,
-// compute, median_us, min_us, gb_per_s, share_of_read, read_gb_per_s, gop_per_s, share_of_peak.
+// The default shapes of each operator, and one measured row for a shape. A row has at least: op,
+// shape, compute, median_us, min_us, gb_per_s, share_of_read, read_gb_per_s, gop_per_s,
+// share_of_peak.
 std::span<const char* const> int4_shapes();
 Result<nlohmann::json> measure_int4(const std::string& shape, const Options& options,
                                     ThreadPool& pool, const Roofs& roofs);

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# find_package(OnnxRuntimeHeader): ONNX Runtime's C API header, as the target OnnxRuntime::header. There is
-# no library to link: the adapter gets the API table from its host, the engine opens the library itself.
+# find_package(OnnxRuntimeHeader): ONNX Runtime's C API header, as the target OnnxRuntime::header.
+# There is no library to link: the adapter gets the API table from its host, the engine opens the
+# library itself.
 #
 # Where it looks: ONNXRUNTIME_INCLUDE_DIR, the system, .cache/onnxruntime. When there is none and
-# DOVETAIL_FETCH_HEADERS is on, scripts/onnxruntime_header.sh unpacks the distribution's package there.
-option(DOVETAIL_FETCH_HEADERS "Let configure download a missing ONNX Runtime header" ${PROJECT_IS_TOP_LEVEL})
+# DOVETAIL_FETCH_HEADERS is on, scripts/onnxruntime_header.sh unpacks the distribution's package
+# there.
+option(DOVETAIL_FETCH_HEADERS "Let configure download a missing ONNX Runtime header"
+       ${PROJECT_IS_TOP_LEVEL})
 
 function(_dovetail_find_onnxruntime_header)
   find_path(ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h
@@ -27,7 +30,8 @@ endif()
 if(ONNXRUNTIME_INCLUDE_DIR AND EXISTS "${ONNXRUNTIME_INCLUDE_DIR}/onnxruntime_c_api.h")
   file(STRINGS "${ONNXRUNTIME_INCLUDE_DIR}/onnxruntime_c_api.h" _version_line
        REGEX "^#define ORT_API_VERSION [0-9]+")
-  string(REGEX REPLACE "^#define ORT_API_VERSION ([0-9]+).*" "\\1" OnnxRuntimeHeader_VERSION "${_version_line}")
+  string(REGEX REPLACE "^#define ORT_API_VERSION ([0-9]+).*" "\\1" OnnxRuntimeHeader_VERSION
+         "${_version_line}")
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(OnnxRuntimeHeader

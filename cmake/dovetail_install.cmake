@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` gives to C++ users: find_package(dovetail) with the targets dovetail::ops,
-# dovetail::cpu and dovetail::runtime. Programs and plugin libraries are installed where they are declared.
+# dovetail::cpu and dovetail::runtime. Programs and plugin libraries are installed where they are
+# declared.
 include(CMakePackageConfigHelpers)
 
 set(_libraries ops cpu)

@@ -11,7 +11,8 @@ from rich.table import Table
 
 def main(folder: Path) -> None:
     table = Table(title="The bundled 5 M parameter model on held-out text")
-    for heading in ("weights", "perplexity", "prefill tok/s", "decode tok/s", "peak MiB", "package MiB"):
+    headings = ("weights", "perplexity", "prefill tok/s", "decode tok/s", "peak MiB", "package MiB")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "weights" else "right")
     for kind, name in (("float", "original"), ("int4", "INT4")):
         perplexity = json.loads((folder / f"{kind}-perplexity.json").read_text())

@@ -39,7 +39,7 @@ struct AttentionCase {
   std::int64_t capacity = 64, tokens = 1;
   // Per lane; empty: 0 in prefill, otherwise drawn from [C/4, C - S].
   std::vector<std::int64_t> histories = {};
-  std::vector<std::int64_t> lengths = {};    // new tokens per lane; empty: S. Decode: 0 leaves a lane out
+  std::vector<std::int64_t> lengths = {};  // new tokens per lane; empty: S. Decode: 0 omits a lane
   DataType activation = DataType::kFloat16, cache = DataType::kFloat16;
   MaskKind mask = MaskKind::kRandom;
   std::int64_t tree_padding = 0;        // last tokens of a tree at position -1, with mask bits set
@@ -101,15 +101,15 @@ inline std::vector<AttentionCase> attention_cases() {
   for (const auto& s : kTreeShapes) {
     for (DataType cache : {kFloat16, kFloat8E4M3}) {
       add({.name = "tree", .reason = "Edge-LLM tree shape", .mode = kTreeDecode, .q_heads = s[0],
-           .kv_heads = s[1], .d = s[2], .capacity = s[3], .tokens = s[4], .histories = {s[3] - s[4]},
-           .cache = cache, .range = 5});
+           .kv_heads = s[1], .d = s[2], .capacity = s[3], .tokens = s[4],
+           .histories = {s[3] - s[4]}, .cache = cache, .range = 5});
     }
   }
   constexpr std::int64_t kPadded[][2] = {{2, 2}, {2, 7}, {3, 10}, {5, 7}};
   for (const auto& s : kPadded) {
     add({.name = "tree_padded", .reason = "Edge-LLM padding consistency", .mode = kTreeDecode,
-         .q_heads = 32, .kv_heads = 8, .d = 128, .capacity = 270, .tokens = s[1], .histories = {256},
-         .tree_padding = s[1] - s[0], .range = 5});
+         .q_heads = 32, .kv_heads = 8, .d = 128, .capacity = 270, .tokens = s[1],
+         .histories = {256}, .tree_padding = s[1] - s[0], .range = 5});
   }
 
   // Edge-LLM RoPE and cache-write shapes.
@@ -141,11 +141,11 @@ inline std::vector<AttentionCase> attention_cases() {
       {kTreeDecode, 2, 24, 8, 128, 96, 4096, 32, 1e4, true},
   };
   for (const RopeShape& s : kRopeShapes) {
+    const std::vector<std::int64_t> held = {s.capacity / 8, s.capacity / 5};
     add({.name = "rope", .reason = "Edge-LLM RoPE and cache-write shape", .mode = s.mode,
          .batch = s.batch, .q_heads = s.q_heads, .kv_heads = s.kv_heads, .d = s.d,
          .rotary = s.rotary, .capacity = s.capacity, .tokens = s.tokens,
-         .histories = s.mode == kPrefill ? std::vector<std::int64_t>{}
-                                         : std::vector<std::int64_t>{s.capacity / 8, s.capacity / 5},
+         .histories = s.mode == kPrefill ? std::vector<std::int64_t>{} : held,
          .lane_rope = s.lane_rope, .rope_rows = s.rope_rows, .theta = s.theta});
   }
 
@@ -208,13 +208,14 @@ inline std::vector<AttentionCase> attention_cases() {
   // Ragged batches; lanes without work; S equal to the group.
   add({.name = "ragged_prefill", .reason = "ragged, one lane empty", .mode = kPrefill, .batch = 4,
        .capacity = 200, .tokens = 150, .lengths = {150, 0, 1, 77}});
-  add({.name = "ragged_chunk", .reason = "ragged chunked prefill", .mode = kChunkedPrefill, .batch = 4,
-       .q_heads = 10, .capacity = 200, .tokens = 40, .histories = {160, 5, 0, 100},
+  add({.name = "ragged_chunk", .reason = "ragged chunked prefill", .mode = kChunkedPrefill,
+       .batch = 4, .q_heads = 10, .capacity = 200, .tokens = 40, .histories = {160, 5, 0, 100},
        .lengths = {40, 13, 0, 1}});
   add({.name = "ragged_decode", .reason = "lane left out", .batch = 3, .capacity = 70,
        .histories = {69, 11, 0}, .lengths = {1, 0, 1}});
-  add({.name = "ragged_tree", .reason = "trees of a batch at their own lengths", .mode = kTreeDecode,
-       .batch = 3, .capacity = 300, .tokens = 37, .histories = {0, 263, 100}, .mask = MaskKind::kTree});
+  add({.name = "ragged_tree", .reason = "trees of a batch at their own lengths",
+       .mode = kTreeDecode, .batch = 3, .capacity = 300, .tokens = 37,
+       .histories = {0, 263, 100}, .mask = MaskKind::kTree});
   add({.name = "group_sized_chunk", .reason = "S equal to the group", .mode = kChunkedPrefill,
        .q_heads = 8, .kv_heads = 2, .capacity = 64, .tokens = 4});
   add({.name = "group_sized_tree", .reason = "S equal to the group", .mode = kTreeDecode,
@@ -263,8 +264,8 @@ inline std::vector<AttentionCase> attention_cases() {
         add(c);
       }
     }
-    add({.name = "one_hot", .reason = "selection by softmax", .mode = kPrefill, .q_heads = 12, .d = 64,
-         .capacity = 64, .tokens = 64, .activation = type, .cache = type, .scale = 16,
+    add({.name = "one_hot", .reason = "selection by softmax", .mode = kPrefill, .q_heads = 12,
+         .d = 64, .capacity = 64, .tokens = 64, .activation = type, .cache = type, .scale = 16,
          .content = Content::kOneHot});
     add({.name = "one_hot", .reason = "selection by softmax", .d = 64, .capacity = 64,
          .histories = {57}, .activation = type, .cache = type, .scale = 16,

@@ -119,8 +119,9 @@ void expect_cpu_v1(const Int4Format& f, const Plain& plain, const Packed& packed
             reinterpret_cast<const unsigned char*>(packed.weights.data()) + packed.weights.size());
 }
 
-// A warp's view: lane (g, t) loads 16 bytes of a block and unpacks, from word j, the fragment registers of
-// m16n8k16: b[0] holds k = 2t, 2t+1 and b[1] k = 2t+8, 2t+9 of column g, for two steps of 16 k.
+// A warp's view: lane (g, t) loads 16 bytes of a block and unpacks, from word j, the fragment
+// registers of m16n8k16: b[0] holds k = 2t, 2t+1 and b[1] k = 2t+8, 2t+9 of column g, for two steps
+// of 16 k.
 void expect_cuda_v1(const Int4Format& f, const Plain& plain, const Packed& packed) {
   const std::int64_t blocks_k = (f.k + 63) / 64;
   const auto* words = reinterpret_cast<const std::uint32_t*>(packed.weights.data());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software conversions against the compiler's own binary16 (_Float16) and against exact arithmetic:
-// every encoding round-trips, and every midpoint between neighbours goes to the even one.
+// The software conversions against the compiler's own binary16 (_Float16) and against exact
+// arithmetic: every encoding round-trips, and every midpoint between neighbours goes to the even
+// one.
 #include "layout/narrow_float.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +27,7 @@ TEST(NarrowFloat, HalfMatchesTheCompilerOnEveryEncoding) {
 }
 
 TEST(NarrowFloat, FloatToHalfMatchesTheCompiler) {
-  for (std::uint64_t bits = 0; bits < 0x100000000ull; bits += 4099) {  // a prime stride over all floats
+  for (std::uint64_t bits = 0; bits < 0x100000000ull; bits += 4099) {  // a prime stride
     const float f = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
     if (!std::isnan(f)) {
       EXPECT_EQ(float_to_half(f), std::bit_cast<std::uint16_t>(static_cast<_Float16>(f))) << f;
@@ -45,7 +46,7 @@ void check_rounding(std::uint32_t last, Decode decode, Encode encode) {
     const double high = decode(e + 1);
     ASSERT_LT(low, high);
     EXPECT_EQ(encode(static_cast<float>(low)), e);
-    const auto middle = static_cast<float>((low + high) / 2);  // exact: one more bit than the format
+    const auto middle = static_cast<float>((low + high) / 2);  // exact: one bit more than a code
     EXPECT_EQ(encode(middle), e + (e & 1u)) << middle;
     EXPECT_EQ(encode(std::nextafter(middle, 0.0f)), e);
     EXPECT_EQ(encode(std::nextafter(middle, std::numeric_limits<float>::infinity())), e + 1);
@@ -53,8 +54,10 @@ void check_rounding(std::uint32_t last, Decode decode, Encode encode) {
 }
 
 TEST(NarrowFloat, Bfloat16RoundsToNearestEven) {
-  check_rounding(0x7f7f, [](std::uint32_t e) { return bfloat16_to_float(static_cast<std::uint16_t>(e)); },
-                 float_to_bfloat16);
+  const auto decode = [](std::uint32_t e) {
+    return bfloat16_to_float(static_cast<std::uint16_t>(e));
+  };
+  check_rounding(0x7f7f, decode, float_to_bfloat16);
   EXPECT_EQ(float_to_bfloat16(std::numeric_limits<float>::infinity()), 0x7f80);
   EXPECT_EQ(float_to_bfloat16(std::numeric_limits<float>::max()), 0x7f80);
   EXPECT_TRUE(std::isnan(bfloat16_to_float(float_to_bfloat16(std::nanf("")))));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes: mode selection and lane extents by the contract's table, and the message for each wrong tensor.
+// Shapes: mode selection and lane extents by the contract's table, and the message for each
+// wrong tensor.
 #include <gtest/gtest.h>
 
 #include "ops/attention.h"
@@ -33,7 +34,8 @@ TEST(DescribeAttention, ModeFollowsTheContractsTable) {
   EXPECT_EQ(mode(attributes(), inputs(1, 0)), AttentionMode::kPrefill);
   EXPECT_EQ(mode(attributes(), inputs(1, 2)), AttentionMode::kDecode);
   EXPECT_EQ(mode(attributes(), inputs(4, 2)), AttentionMode::kChunkedPrefill);
-  const auto tree = [](std::int64_t tokens, std::int64_t starts, std::int64_t words, std::int64_t ids) {
+  const auto tree = [](std::int64_t tokens, std::int64_t starts, std::int64_t words,
+                       std::int64_t ids) {
     std::vector<TensorDesc> in = inputs(tokens, starts);
     in.push_back({kI32, {2, tokens, words}});
     in.push_back({kI32, {2, ids}});
@@ -74,7 +76,8 @@ TEST(CheckInputs, AcceptsWhatIsNotKnownYetAndRefusesWhatIsKnownToBeWrong) {
   EXPECT_TRUE(check_int4_gemm_inputs(gemm, matrix).ok());
   matrix[2].shape = {64, 1};
   EXPECT_EQ(check_int4_gemm_inputs(gemm, matrix).message(),
-            "int4_gemm: scales is [64, 1], expected per weight_layout; edgellm_v1: [K/G, N] = [1, 64]");
+            "int4_gemm: scales is [64, 1], expected per weight_layout; edgellm_v1: [K/G, N] = "
+            "[1, 64]");
 }
 
 TEST(DescribeAttention, LaneExtentFollowsTheMode) {
@@ -86,7 +89,7 @@ TEST(DescribeAttention, LaneExtentFollowsTheMode) {
   same(lane_extent(AttentionMode::kPrefill, 8, 9, 0), 0, 8);
   same(lane_extent(AttentionMode::kChunkedPrefill, 8, 5, 100), 100, 5);
   same(lane_extent(AttentionMode::kDecode, 1, 101, 100), 100, 1);
-  same(lane_extent(AttentionMode::kDecode, 1, 1, 100), 100, 1);  // one-token rest of a chunked prefill
+  same(lane_extent(AttentionMode::kDecode, 1, 1, 100), 100, 1);  // rest of a chunked prefill
   same(lane_extent(AttentionMode::kDecode, 1, 1, 0), 0, 1);
   same(lane_extent(AttentionMode::kDecode, 1, 0, 0), 0, 0);
   same(lane_extent(AttentionMode::kTreeDecode, 16, 116, 100), 100, 16);
@@ -102,7 +105,8 @@ TEST(DescribeAttention, EveryWrongTensorIsNamed) {
     const char* message;
   };
   const Case cases[] = {
-      {0, {kF16, {2, 4, 700}}, "attention: qkv is [2, 4, 700], expected [B, S, (Hq+2*Hk)*D] = [2, 4, 768]"},
+      {0, {kF16, {2, 4, 700}},
+       "attention: qkv is [2, 4, 700], expected [B, S, (Hq+2*Hk)*D] = [2, 4, 768]"},
       {0, {kF16, {8, 768}}, "attention: qkv is [8, 768], expected [B, S, (Hq+2*Hk)*D] (rank 3)"},
       {0, {kI32, {2, 4, 768}}, "attention: qkv is int32, expected fp32, fp16, bf16"},
       {1, {kF16, {2, 2, 4, 128, 64}},
@@ -112,7 +116,8 @@ TEST(DescribeAttention, EveryWrongTensorIsNamed) {
       {2, {kI32, {3}}, "attention: context_lengths is [3], expected [B] = [2]"},
       {3, {kF32, {1, 100, 64}},
        "attention: rope_rotary_cos_sin has 100 rows, expected at least the capacity C = 128"},
-      {3, {kF32, {3, 128, 64}}, "attention: rope_rotary_cos_sin holds 3 tables, expected 1 or B = 2"},
+      {3, {kF32, {3, 128, 64}},
+       "attention: rope_rotary_cos_sin holds 3 tables, expected 1 or B = 2"},
       {3, {kF32, {1, 128, 96}},
        "attention: rope_rotary_cos_sin has width 96, expected an even number from 2 to D = 64"},
       {4, {kI32, {1}}, "attention: kvcache_start_index is [1], expected [B] or [0] = [2]"},
@@ -127,13 +132,14 @@ TEST(DescribeAttention, EveryWrongTensorIsNamed) {
   std::vector<TensorDesc> few = inputs(4, 2);
   few.pop_back();
   EXPECT_EQ(describe_attention(attributes(), few).status().message(),
-            "attention: 4 inputs, expected 5 with enable_tree_attention = 0, enable_fp8_kv_cache = 0, "
-            "enable_qk_norm = 0");
+            "attention: 4 inputs, expected 5 with enable_tree_attention = 0, "
+            "enable_fp8_kv_cache = 0, enable_qk_norm = 0");
 }
 
 TEST(DescribeInt4Gemm, ShapesOfBothLayoutsAndTheirMessages) {
   const Int4GemmAttributes guide{.gemm_n = 100, .gemm_k = 256, .group_size = 64};
-  std::vector<TensorDesc> in = {{kF16, {1, 3, 256}}, {DataType::kInt8, {50, 256}}, {kF16, {4, 100}}};
+  std::vector<TensorDesc> in = {
+      {kF16, {1, 3, 256}}, {DataType::kInt8, {50, 256}}, {kF16, {4, 100}}};
   const auto problem = describe_int4_gemm(guide, in);
   ASSERT_TRUE(problem.ok()) << problem.status().message();
   EXPECT_EQ(problem->m, 3);
@@ -150,7 +156,8 @@ TEST(DescribeInt4Gemm, ShapesOfBothLayoutsAndTheirMessages) {
   in[1].shape = {50, 256};
   in[0].shape = {3, 128};
   EXPECT_EQ(describe_int4_gemm(guide, in).status().message(),
-            "int4_gemm: activations is [3, 128], expected [B, S, K] or [M, K] with K = gemm_k = 256");
+            "int4_gemm: activations is [3, 128], expected [B, S, K] or [M, K] with K = gemm_k = "
+            "256");
 }
 
 }  // namespace

@@ -18,7 +18,9 @@ std::vector<Attribute> guide_attention() {
 }
 
 std::vector<Attribute> guide_int4() {
-  return {{"gemm_n", std::int64_t{256}}, {"gemm_k", std::int64_t{512}}, {"group_size", std::int64_t{128}}};
+  return {{"gemm_n", std::int64_t{256}},
+          {"gemm_k", std::int64_t{512}},
+          {"group_size", std::int64_t{128}}};
 }
 
 TEST(Attributes, GuideFieldsAloneGiveTheGuidesBehaviour) {
@@ -73,12 +75,13 @@ TEST(Attributes, EveryMistakeIsNamed) {
   std::vector<Attribute> twice = guide_attention();
   twice.push_back(twice.front());
   const BadCase attention[] = {
-      {"missing", missing, "attention: attribute enable_tree_attention is missing, expected an integer"},
+      {"missing", missing,
+       "attention: attribute enable_tree_attention is missing, expected an integer"},
       {"twice", twice, "attention: attribute num_q_heads is given twice"},
       {"unknown", with(guide_attention(), {"kv_cache_capacity", std::int64_t{4}}),
        "attention: unknown attribute kv_cache_capacity, expected one of num_q_heads, num_kv_heads, "
-       "head_size, enable_tree_attention, enable_fp8_kv_cache, sliding_window_size, attention_scale, "
-       "logit_softcap, enable_qk_norm, rms_norm_eps"},
+       "head_size, enable_tree_attention, enable_fp8_kv_cache, sliding_window_size, "
+       "attention_scale, logit_softcap, enable_qk_norm, rms_norm_eps"},
       {"mistyped", with(guide_attention(), {"head_size", 64.0}),
        "attention: attribute head_size is a float, expected an integer"},
       {"too small", with(guide_attention(), {"num_kv_heads", std::int64_t{0}}),
@@ -105,7 +108,8 @@ TEST(Attributes, EveryMistakeIsNamed) {
       {"k", with(guide_int4(), {"gemm_k", std::int64_t{500}}),
        "int4_gemm: gemm_k is 500, expected a positive multiple of group_size = 128"},
       {"choice", with(guide_int4(), {"weight_layout", std::string("marlin")}),
-       "int4_gemm: attribute weight_layout is \"marlin\", expected one of edgellm_v1, cpu_v1, cuda_v1"},
+       "int4_gemm: attribute weight_layout is \"marlin\", expected one of edgellm_v1, cpu_v1, "
+       "cuda_v1"},
   };
   for (const BadCase& c : int4) {
     const auto parsed = parse_int4_gemm_attributes(c.attributes);

@@ -3,8 +3,7 @@
 // TensorRT:
 //
 //   build    creator -> createPlugin -> clone -> output types -> output shapes (symbolic) ->
-//   formats ->
-//            configure (profile) -> workspace -> serialise
+//            formats -> configure (profile) -> workspace -> serialise
 //   run      creator -> createPlugin / deserialise from the state alone -> attach to a context ->
 //            shape change -> enqueue
 //

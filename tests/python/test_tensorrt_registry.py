@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin library before the registry of TensorRT 11 (package tensorrt-lean-cu13), without a GPU."""
+"""The plugin library before TensorRT 11's registry (package tensorrt-lean-cu13), without a GPU."""
 
 import json
 import subprocess
@@ -130,7 +130,8 @@ def test_guide_fields_make_plugins_with_every_capability():
         ),
         (
             int4(["weight_layout", "char", "marlin"]),
-            'int4_gemm: attribute weight_layout is "marlin", expected one of edgellm_v1, cpu_v1, cuda_v1',
+            'int4_gemm: attribute weight_layout is "marlin", '
+            "expected one of edgellm_v1, cpu_v1, cuda_v1",
         ),
         (
             attention(phase="RUNTIME"),
@@ -142,7 +143,8 @@ def test_guide_fields_make_plugins_with_every_capability():
         ),
         (
             int4(["dovetail_state_version", "float32", 1], phase="RUNTIME"),
-            "int4_gemm: serialised state has a corrupt field dovetail_state_version, expected one INT32",
+            "int4_gemm: serialised state has a corrupt field dovetail_state_version, "
+            "expected one INT32",
         ),
     ],
 )

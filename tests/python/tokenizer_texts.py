@@ -15,8 +15,8 @@ WORDS = (
     "the of and in begin earth heaven was without form void darkness upon face deep spirit moved "
     "waters said let there light saw that it divided called day night evening morning first "
     "I'm you're they've it'll he'd don't IT'S We'LL O'Reilly 'tis rock'n'roll naïve café Ärger "
-    "groß camelCaseWord HTTPServer snake_case x86_64 3.14159 1,000,000 2024-05-17 #include <vector> "
-    "foo(bar) != [] {}; // :-) ... --- 100% $5 a@b.org"
+    "groß camelCaseWord HTTPServer snake_case x86_64 3.14159 1,000,000 2024-05-17 #include "
+    "<vector> foo(bar) != [] {}; // :-) ... --- 100% $5 a@b.org"
 ).split()
 SCRIPTS = {
     "latin": (0x00C0, 0x024F), "greek": (0x0370, 0x03FF), "cyrillic": (0x0400, 0x04FF),

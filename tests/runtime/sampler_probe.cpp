@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // sampler_probe: lets tests/python/test_sampler.py look at the distribution behind the sampler. One
 // JSON request per line of stdin, one JSON answer per line of stdout.
-//   {"logits": [number or null for -inf], "history": [...], "temperature": t, "top_k": k, "top_p":
-//   p,
-//    "min_p": m, "repetition_penalty": r}   -> {"ids": [...], "probabilities": [...]} or {"error":
-//    message}
+//   {"logits": [number or null for -inf], "history": [...], "temperature": t, "top_k": k,
+//    "top_p": p, "min_p": m, "repetition_penalty": r}
+//   -> {"ids": [...], "probabilities": [...]} or {"error": message}
 #include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>

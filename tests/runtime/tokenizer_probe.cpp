@@ -2,12 +2,11 @@
 // tokenizer_probe TOKENIZER_JSON: lets tests/python/test_tokenizer.py drive the C++ tokenizer. One
 // JSON request per line of stdin, one JSON answer per line of stdout; texts travel as base64
 // because they may hold any bytes.
-//   {"op": "encode", "text": BASE64, "special": bool}   -> {"ids": [...]}
-//   {"op": "decode", "ids": [...], "skip": bool}        -> {"text": BASE64, "pieces": [BASE64,
-//   ...]}
-//   {"op": "describe"}                                  -> {"vocabulary_size": n}
-// "pieces" are the texts of Detokenizer::push for each id and of finish(). A failure is {"error":
-// message}.
+//   {"op": "encode", "text": BASE64, "special": bool} -> {"ids": [...]}
+//   {"op": "decode", "ids": [...], "skip": bool}      -> {"text": BASE64, "pieces": [BASE64, ...]}
+//   {"op": "describe"}                                -> {"vocabulary_size": n}
+// "pieces" are the texts of Detokenizer::push for each id and of finish(). A failure is
+// {"error": message}.
 #include <cstdint>
 #include <iostream>
 #include <nlohmann/json.hpp>

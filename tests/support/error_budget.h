@@ -2,10 +2,9 @@
 // Is a result as good as its arithmetic allows? No literal tolerances: `model` is the same math in
 // the same precisions, written naively, and `reference` is fp64. With e = max |model - reference|,
 //
-//   element i:  |got - reference| <= 2 e + r,   r = half a unit of the output type in the last
-//   place at
-//               the reference + 2^-24 * magnitude (sum of |terms| of the element; one fp32 rounding
-//               each)
+//   element i:  |got - reference| <= 2 e + r
+//               r = half a unit of the output type in the last place at the reference
+//                   + 2^-24 * magnitude (sum of |terms| of the element; one fp32 rounding each)
 //   norm:       |got - reference|_2 <= 2 |model - reference|_2 + |r|_2
 //
 // The magnitude keeps a case with few elements fair, whose model may hit the reference by luck. NaN

@@ -5,8 +5,8 @@
 // its translation unit.
 //
 //   virtual functions   slot in the table and full signature (Itanium C++ ABI: a pointer to a
-//   virtual member
-//                       function holds the byte offset of its slot, plus 1 except on AArch64)
+//                       virtual member function holds the byte offset of its slot, plus 1 except
+//                       on AArch64)
 //   tables              number of slots: an engine may call every one of them
 //   structs, enums      size, offsets of members, values
 #pragma once
