@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A decoder of Llama-3.2-1B's shape with random int4 weights, end to end in ONNX Runtime: one
-graph with our two operators, one with MatMulNBits and GroupQueryAttention. Everything else is the
-same in both: packed QKV, fused gate and up, SkipSimplifiedLayerNormalization, only the wanted rows
-reach the head."""
+graph with our operators, one with MatMulNBits, GroupQueryAttention and what ONNX Runtime makes of
+Split, Sigmoid, Mul, Mul. The rest is the same in both: packed QKV, fused gate and up,
+SkipSimplifiedLayerNormalization, only the wanted rows reach the head."""
 
 from collections.abc import Callable, Iterator
 
@@ -100,12 +100,16 @@ def build(weights: dict[str, Int4Matrix], threads: int, ours: bool) -> Session:
         if ours:
             attended = graph.node("Reshape", [attended, merge_heads], [f"a{i}.merged"])
         y, x = add_and_norm(x, matrix(attended, f"o{i}"), f"attention{i}")
-        gate = graph.node(
-            "Split", [matrix(y, f"gate_up{i}"), halves], [f"gate{i}", f"up{i}"], axis=-1
-        )
-        sigmoid = graph.node("Sigmoid", [gate], [f"sigmoid{i}"])
-        silu = graph.node("Mul", [gate, sigmoid], [f"silu{i}"])
-        y = graph.node("Mul", [silu, f"up{i}"], [f"swiglu{i}"])
+        gate_up = matrix(y, f"gate_up{i}")
+        if ours:
+            y = graph.node(
+                "PackedSwiGLU", [gate_up], [f"swiglu{i}"], "dovetail", intermediate_size=FFN
+            )
+        else:
+            gate = graph.node("Split", [gate_up, halves], [f"gate{i}", f"up{i}"], axis=-1)
+            sigmoid = graph.node("Sigmoid", [gate], [f"sigmoid{i}"])
+            silu = graph.node("Mul", [gate, sigmoid], [f"silu{i}"])
+            y = graph.node("Mul", [silu, f"up{i}"], [f"swiglu{i}"])
         y, x = add_and_norm(x, matrix(y, f"down{i}"), f"ffn{i}")
     wanted = graph.node("Gather", [y, "rows"], ["wanted"], axis=1)
     matrix(wanted, "head")

@@ -84,6 +84,7 @@ class Graph:
             opset_imports=[
                 helper.make_opsetid("", 19),
                 helper.make_opsetid("trt", 1),
+                helper.make_opsetid("dovetail", 1),
                 helper.make_opsetid("com.microsoft", 1),
             ],
         )

@@ -79,6 +79,11 @@ def int4_gemm_reference(attributes: dict, inputs: dict) -> object:
     Int4GroupwiseGemmPlugin in fp64: attributes and tensors by name -> fp64 [M, N].
     """
 
+def swiglu_reference(attributes: dict, inputs: dict) -> object:
+    """
+    PackedSwiGLU in fp64: attributes and the fp32 tensor gate_up by name -> fp64 [M, I].
+    """
+
 def cpu_tier() -> str:
     """
     The instruction tier that runs here, or the one that DOVETAIL_CPU forces.

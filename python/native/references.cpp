@@ -14,6 +14,7 @@
 #include "ops/int4_gemm.h"
 #include "ops/int4_gemm_reference.h"
 #include "ops/message.h"
+#include "ops/swiglu.h"
 
 namespace nb = nanobind;
 
@@ -148,6 +149,19 @@ nb::object int4_gemm(const nb::dict& attributes, const nb::dict& inputs) {
   return new_array(output.data(), Shape{problem.m, parsed.gemm_n});
 }
 
+nb::object swiglu(const nb::dict& attributes, const nb::dict& inputs) {
+  const std::vector<Attribute> list = attributes_of(attributes);
+  const SwigluAttributes parsed = value_or_raise(parse_swiglu_attributes(list));
+  const Tensors tensors(swiglu_schema(), inputs);
+  const SwigluProblem problem = value_or_raise(describe_swiglu(parsed, tensors.descriptions));
+  std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.intermediate_size));
+  const Status status = swiglu_reference(problem, {.gate_up = tensors.data(0)}, output);
+  if (!status.ok()) {
+    raise(status);
+  }
+  return new_array(output.data(), Shape{problem.m, parsed.intermediate_size});
+}
+
 }  // namespace
 
 void bind_references(nb::module_& m) {
@@ -155,6 +169,8 @@ void bind_references(nb::module_& m) {
         "AttentionPlugin in fp64: attributes and fp32 tensors by name -> output, present cache.");
   m.def("int4_gemm_reference", &int4_gemm, nb::arg("attributes"), nb::arg("inputs"),
         "Int4GroupwiseGemmPlugin in fp64: attributes and tensors by name -> fp64 [M, N].");
+  m.def("swiglu_reference", &swiglu, nb::arg("attributes"), nb::arg("inputs"),
+        "PackedSwiGLU in fp64: attributes and the fp32 tensor gate_up by name -> fp64 [M, I].");
 }
 
 }  // namespace dovetail::python

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One node of a session: Kernel<Op, Backend> reads and checks it once, then every Run finds its
-// plan by the shapes of the inputs and starts it. Op (attention.h, int4_gemm.h) names the
-// operator's functions, Backend (backend.h) the device and how work gets there.
+// plan by the shapes of the inputs and starts it. Op (attention.h, int4_gemm.h, swiglu.h)
+// names the operator's functions, Backend (backend.h) the device and how work gets there.
 //
 // A Run allocates its workspace from the provider's arena and keeps nothing in the kernel, so any
 // number of Runs may be under way at once.

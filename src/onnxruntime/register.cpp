@@ -21,6 +21,7 @@
 #include "onnxruntime/attention.h"
 #include "onnxruntime/custom_op.h"
 #include "onnxruntime/int4_gemm.h"
+#include "onnxruntime/swiglu.h"
 
 namespace dovetail::ort {
 namespace {
@@ -36,6 +37,7 @@ constexpr const char* kNoDomain = "";
 struct Registration {
   std::array<CustomOp, 2> attention;  // CPU, CUDA
   std::array<CustomOp, 2> int4_gemm;
+  CustomOp swiglu;  // CPU only
   std::vector<OrtCustomOpDomain*> domains;
 };
 
@@ -67,10 +69,13 @@ Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int t
   if (known.domains.empty()) {
     known.attention = make_backends<AttentionOp>(api, threads);
     known.int4_gemm = make_backends<Int4GemmOp>(api, threads);
+    known.swiglu = make_custom_op<SwigluOp, CpuBackend>(api, threads);
     std::vector<OrtCustomOpDomain*> domains;
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, AttentionOp::schema().domain,
                                         {known.attention, known.int4_gemm}, &domains));
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {known.int4_gemm}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(add_domain(api, SwigluOp::schema().domain,
+                                        {std::span<const CustomOp>(&known.swiglu, 1)}, &domains));
     known.domains = domains;
   }
   return std::span<OrtCustomOpDomain* const>(known.domains);

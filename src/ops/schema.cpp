@@ -6,6 +6,7 @@
 #include "ops/attention.h"
 #include "ops/int4_gemm.h"
 #include "ops/message.h"
+#include "ops/swiglu.h"
 
 namespace dovetail {
 namespace {
@@ -66,8 +67,13 @@ const AttributeSpec* OpSchema::find_attribute(std::string_view attribute_name) c
 }
 
 std::span<const OpSchema* const> all_schemas() {
-  static const OpSchema* const schemas[] = {&attention_schema(), &int4_gemm_schema()};
+  static const OpSchema* const schemas[] = {&attention_schema(), &int4_gemm_schema(),
+                                            &swiglu_schema()};
   return schemas;
+}
+
+std::span<const OpSchema* const> plugin_schemas() {
+  return all_schemas().first(2);
 }
 
 std::string type_list(std::uint32_t type_mask) {

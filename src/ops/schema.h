@@ -74,8 +74,10 @@ struct OpSchema {
   const AttributeSpec* find_attribute(std::string_view attribute_name) const;
 };
 
-// Every operator of the library.
+// Every operator of the library, and the first of them: those that TensorRT has as plugins. The rest
+// exist where graphs are not left to TensorRT's own fusions.
 std::span<const OpSchema* const> all_schemas();
+std::span<const OpSchema* const> plugin_schemas();
 
 // "fp32, fp16, bf16" for a type mask.
 std::string type_list(std::uint32_t type_mask);

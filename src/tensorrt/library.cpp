@@ -21,7 +21,7 @@ namespace {
 // Creators of one namespace; they live as long as the process, as the registry expects.
 struct Creators {
   explicit Creators(const std::string& plugin_namespace) {
-    for (const OpSchema* schema : all_schemas()) {
+    for (const OpSchema* schema : plugin_schemas()) {
       owned.push_back(std::make_unique<CreatorV3>(*schema, plugin_namespace));
       pointers.push_back(owned.back().get());
     }
@@ -44,7 +44,7 @@ struct SelfRegistration {
     guarded("self registration", [] {
       const std::lock_guard lock(registration_mutex);
       const std::optional<Registry> registry = Registry::find();
-      if (registry.has_value() && !registry->has(all_schemas()[0]->name)) {
+      if (registry.has_value() && !registry->has(plugin_schemas()[0]->name)) {
         self_registered = registry->add(default_creators().pointers, "");
       }
       return Status::success();
@@ -97,7 +97,7 @@ DOVETAIL_EXPORT bool initDovetailPlugins(void* logger, const char* plugin_namesp
               "dovetail: no TensorRT plugin registry in this process, expected libnvinfer to be "
               "loaded"};
     }
-    if (registry->has(dovetail::all_schemas()[0]->name, name)) {
+    if (registry->has(dovetail::plugin_schemas()[0]->name, name)) {
       return Status::success();
     }
     auto* creators = new trt::Creators(name);

@@ -25,7 +25,7 @@ class RegistryV2 {
 
 struct Creators {
   Creators() {
-    for (const OpSchema* schema : all_schemas()) {
+    for (const OpSchema* schema : plugin_schemas()) {
       owned.push_back(std::make_unique<CreatorV2>(*schema));
       pointers.push_back(owned.back().get());
     }

@@ -110,11 +110,20 @@ class Int4GroupwiseGemmPlugin(OpRun):
         return ((y @ decoded.T).astype(x.dtype),)
 
 
+class PackedSwiGLU(OpRun):
+    op_domain = "dovetail"
+
+    def _run(self, gate_up, *, intermediate_size):
+        gate, up = np.split(gate_up.astype(np.float64), [intermediate_size], axis=-1)
+        return ((gate / (1 + np.exp(-gate)) * up).astype(gate_up.dtype),)
+
+
 OPERATORS = [
     SimplifiedLayerNormalization,
     SkipSimplifiedLayerNormalization,
     AttentionPlugin,
     Int4GroupwiseGemmPlugin,
+    PackedSwiGLU,
 ]
 
 

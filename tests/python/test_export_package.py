@@ -83,7 +83,11 @@ def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
     graph, _ = exported(tmp_path, files.GOLDENS / source, **options)
     schemas = _native.schemas()
     shapes = {t.name: list(t.dims) for t in graph.initializer}
-    plugins = [node for node in graph.node if node.domain == "trt"]
+    plugins = [node for node in graph.node if node.domain in ("trt", "dovetail")]
+    swiglus = sum(node.op_type == "PackedSwiGLU" for node in plugins)
+    assert swiglus == (2 if options is CPU else 0)
+    standard = {"Sigmoid", "Split"} & {node.op_type for node in graph.node}
+    assert standard == (set() if options is CPU else {"Sigmoid", "Split"} & standard)
     assert sum(node.op_type == "AttentionPlugin" for node in plugins) == 2
     for node in plugins:
         schema = schemas[node.op_type]

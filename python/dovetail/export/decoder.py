@@ -119,10 +119,33 @@ class Decoder:
         return self._linear(flat, o, f"{prefix}.o", source=plan.dtype)
 
     def _mlp(self, x: str, i: int) -> str:
-        g, m, t = self.graph, self.model, self._names
+        m, t = self.model, self._names
         prefix = f"layers.{i}.mlp"
         modules = [(t.gate.format(i=i), m.intermediate), (t.up.format(i=i), m.intermediate)]
         linears = self._open(modules, m.hidden)
+        if self.plan.engine.fused_swiglu:
+            product, source = self._fused_swiglu(x, linears, prefix)
+        else:
+            product, source = self._plain_swiglu(x, linears, prefix), self.plan.plain
+        down = open_linear(self.checkpoint, t.down.format(i=i), m.hidden, m.intermediate)
+        return self._linear(product, down, f"{prefix}.down", source=source)
+
+    def _fused_swiglu(self, x: str, linears: list[Linear], prefix: str) -> tuple[str, DataType]:
+        """silu(gate) * up in one node, and its type."""
+        g, plan = self.graph, self.plan
+        if can_stack(linears):
+            both, dtype = self._int4(x, linears, f"{prefix}.gate_up", plan.plain), plan.dtype
+        else:
+            parts = [
+                self._linear(x, linear, f"{prefix}.{part}")
+                for linear, part in zip(linears, ("gate", "up"), strict=True)
+            ]
+            both, dtype = g.node("Concat", parts, f"{prefix}.gate_up", axis=-1), plan.plain
+        attributes = {"intermediate_size": self.model.intermediate}
+        return g.plugin("PackedSwiGLU", {"gate_up": both}, f"{prefix}.product", attributes), dtype
+
+    def _plain_swiglu(self, x: str, linears: list[Linear], prefix: str) -> str:
+        g = self.graph
         if can_stack(linears):
             both = self._int4(x, linears, f"{prefix}.gate_up", self.plan.plain)
             both = g.cast(both, self.plan.dtype, self.plan.plain, f"{prefix}.gate_up.plain")
@@ -133,9 +156,7 @@ class Decoder:
             up = self._linear(x, linears[1], f"{prefix}.up")
         sigmoid = g.node("Sigmoid", [gate], f"{prefix}.sigmoid")
         silu = g.node("Mul", [gate, sigmoid], f"{prefix}.silu")
-        product = g.node("Mul", [silu, up], f"{prefix}.product")
-        down = open_linear(self.checkpoint, t.down.format(i=i), m.hidden, m.intermediate)
-        return self._linear(product, down, f"{prefix}.down")
+        return g.node("Mul", [silu, up], f"{prefix}.product")
 
     def _head(self, x: str, residual: str) -> None:
         g, plan = self.graph, self.plan

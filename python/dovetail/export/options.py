@@ -24,6 +24,7 @@ class Engine:
     # in bf16.
     plain_dtype: DataType | None
     fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
+    fused_swiglu: bool  # our PackedSwiGLU, for which only CPU kernels exist, not standard operators
 
 
 # The first device of an engine is its default.
@@ -35,6 +36,7 @@ ENGINES = (
         (data_types.FP32, data_types.FP16, data_types.BF16),
         plain_dtype=data_types.FP32,
         fused_norms=True,
+        fused_swiglu=True,
     ),
     Engine(
         "onnxruntime",
@@ -43,6 +45,7 @@ ENGINES = (
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=True,
+        fused_swiglu=False,
     ),
     Engine(
         "tensorrt",
@@ -51,6 +54,7 @@ ENGINES = (
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=False,
+        fused_swiglu=False,
     ),
 )
 KV_DTYPES = (data_types.FP32, data_types.FP16, data_types.BF16, data_types.FP8)

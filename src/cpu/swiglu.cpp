@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs SwiGLU on the caller's pool. The output counts as one row of M * I elements, cut evenly; a
+// task walks the rows that its share touches. It is bound by memory, so more tasks than threads
+// gain nothing, and a share below kFewestElements costs less than waking a thread (about 1 us).
+#include <algorithm>
+
+#include "cpu/swiglu_kernels.h"
+#include "ops/message.h"
+#include "ops/swiglu.h"
+
+namespace dovetail {
+
+struct CpuSwigluPlan::State {
+  SwigluProblem problem;
+  const SwigluKernels* kernels = nullptr;
+  std::int64_t tasks = 1;
+};
+
+namespace {
+
+constexpr std::int64_t kFewestElements = 4096;
+
+const SwigluKernels& kernels_of(CpuTier tier) {
+#if defined(__x86_64__)
+  switch (tier) {
+    case CpuTier::kAmx:
+    case CpuTier::kAvx512:
+      return kSwigluAvx512;
+    case CpuTier::kAvx2:
+      return kSwigluAvx2;
+    case CpuTier::kGeneric:
+      break;
+  }
+#else
+  static_cast<void>(tier);
+#endif
+  return kSwigluGeneric;
+}
+
+struct Call {
+  const CpuSwigluPlan::State& plan;
+  const SwigluBuffers& buffers;
+
+  void run(std::int64_t task) const {
+    const std::int64_t width = plan.problem.attributes.intermediate_size;
+    const std::int64_t elements = plan.problem.m * width;
+    const auto element = static_cast<std::int64_t>(size_of(plan.problem.activation_type));
+    const std::int64_t end = elements * (task + 1) / plan.tasks;
+    for (std::int64_t at = elements * task / plan.tasks; at < end;) {
+      const std::int64_t row = at / width;
+      const std::int64_t column = at % width;
+      const std::int64_t count = std::min(width - column, end - at);
+      const auto* gate =
+          static_cast<const std::byte*>(buffers.gate_up) + (row * 2 * width + column) * element;
+      plan.kernels->run(gate, gate + width * element,
+                        static_cast<std::byte*>(buffers.output) + at * element, count,
+                        plan.problem.activation_type);
+      at += count;
+    }
+  }
+};
+
+}  // namespace
+
+Result<CpuSwigluPlan> plan(const SwigluProblem& problem, const CpuDevice& device) {
+  DOVETAIL_RETURN_IF_ERROR(validate(problem));
+  const std::int64_t elements = problem.m * problem.attributes.intermediate_size;
+  const std::int64_t tasks =
+      std::clamp<std::int64_t>(elements / kFewestElements, 1, std::max(1, device.threads));
+  return CpuSwigluPlan(std::make_shared<const CpuSwigluPlan::State>(
+      CpuSwigluPlan::State{problem, &kernels_of(device.tier), tasks}));
+}
+
+std::string CpuSwigluPlan::describe() const {
+  return concat("swiglu ", state_->kernels->tier, ", M ", state_->problem.m, ", I ",
+                state_->problem.attributes.intermediate_size, ", ", state_->tasks,
+                state_->tasks == 1 ? " task" : " tasks");
+}
+
+Status CpuSwigluPlan::run(const SwigluBuffers& buffers, const TaskRunner& tasks) const {
+  const Call call{*state_, buffers};
+  if (state_->tasks == 1) {
+    call.run(0);
+    return Status::success();
+  }
+  tasks.parallel_for(
+      tasks.context, static_cast<std::size_t>(state_->tasks),
+      [](void* arg, std::size_t task) {
+        static_cast<const Call*>(arg)->run(static_cast<std::int64_t>(task));
+      },
+      const_cast<Call*>(&call));
+  return Status::success();
+}
+
+}  // namespace dovetail
