@@ -14,9 +14,10 @@ for tool in nvcc nvidia-smi compute-sanitizer cmake ctest; do
 done
 
 cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES=native -DDOVETAIL_PYTHON=OFF -DDOVETAIL_ONNXRUNTIME=OFF \
-  -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_TENSORRT=OFF -DDOVETAIL_BENCHMARKS=OFF -DDOVETAIL_EXAMPLES=OFF
-cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test simt_vectors
+  -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_TENSORRT=OFF -DDOVETAIL_BENCHMARKS=OFF
+cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test simt_vectors example_cuda_int4_gemm
 ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error
+"$build/examples/example_cuda_int4_gemm"
 
 summary=()
 # sanitize TOOL LINE: on each test the tool must exit with 0, run tests, and end with exactly this summary.
