@@ -50,7 +50,8 @@ def record(entries: list[dict]) -> None:
                 if "instructions" not in kernel:
                     raise SystemExit("cubins: recording needs nvdisasm (pip nvidia-cuda-nvdisasm)")
         widths = [max(5, len(name)) for name in COLUMNS]
-        lines = [f"# {unit}: recorded by kernels/cubins.py --record with nvcc {mine[0]['compiler']}"]
+        compiler = mine[0]["compiler"]
+        lines = [f"# {unit}: recorded by kernels/cubins.py --record with nvcc {compiler}"]
         heads = [name.rjust(width) for name, width in zip(COLUMNS, widths)]
         lines.append(" ".join(["arch", *heads, "kernel"]))
         for (arch, name), figures in sorted(rows.items(), key=lambda row: (int(row[0][0]), row[0])):
