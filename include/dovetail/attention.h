@@ -6,8 +6,7 @@
 //
 // For every lane the new tokens' K and V are written into the cache, then each new token attends to
 // the cached tokens that it may see. Softmax and accumulation are fp32. Contract: the TensorRT
-// Edge-LLM 0.5 AttentionPlugin; extensions are attributes whose default is that contract's
-// behaviour.
+// Edge-LLM 0.5 AttentionPlugin; extensions are attributes whose default is what that plugin does.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CPU as a device: which instruction tier runs, and who runs the tasks. Operators own no
-// threads: they split a call into tasks and hand them to the caller's pool (ONNX Runtime's, or
-// ThreadPool).
+// threads: they split a call into tasks for the caller's pool (ONNX Runtime's, or ThreadPool).
 #pragma once
 
 #include <cstddef>
@@ -27,12 +26,10 @@ struct CpuDevice {
 };
 
 // The best tier that CPU and operating system support, or the one that the environment variable
-// DOVETAIL_CPU names. Naming an unknown or unavailable one is an error that lists the available
-// tiers.
+// DOVETAIL_CPU names. An unknown or unavailable name is an error that lists the available tiers.
 Result<CpuDevice> cpu_device(int threads);
 
-// A parallel loop: parallel_for calls task(arg, i) for every i in [0, count) and returns when all
-// are done.
+// A parallel loop: parallel_for calls task(arg, i) for every i in [0, count), returns when all end.
 struct TaskRunner {
   void* context = nullptr;
   void (*parallel_for)(void* context, std::size_t count, void (*task)(void* arg, std::size_t i),

@@ -33,8 +33,7 @@ class CudaAttentionPlan {
   std::size_t workspace_bytes() const;
   std::string describe() const;  // one line: kernel, tile, splits, grid, shared memory
   // All pointers are device pointers; `stream` is a cudaStream_t. Returns launch errors. Lengths
-  // are data and not looked at here: a lane that does not fit the capacity is left out, its output
-  // zero.
+  // are data and not looked at here: a lane that does not fit is left out, its output zero.
   Status run(const AttentionBuffers& buffers, void* stream) const;
 
   struct State;

@@ -7,8 +7,7 @@
 //   }
 //
 // Session::open and start() return errors as values. Only the range-for convenience, generate(),
-// throws: Error carries the Status. One session serves several generations, also from several
-// threads.
+// throws: Error carries the Status. A session serves several generations, also on several threads.
 #pragma once
 
 #include <cstddef>

@@ -34,7 +34,7 @@ read it.
 EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package.
 
     dovetail export ./llama-int4 ./llama-pkg --engine onnxruntime --dtype fp32 --capacity 4096
-    dovetail export ./llama-int4 ./gpu --engine onnxruntime --device cuda --dtype fp16 --capacity 4096
+    dovetail export ./llama-int4 gpu --engine onnxruntime --device cuda --dtype fp16 --capacity 4096
     dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096
 """
 BUILD_HELP = """Build a TensorRT engine from a package; for TensorRT for RTX also where no GPU is.

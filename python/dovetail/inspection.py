@@ -108,7 +108,9 @@ def _engines(graph: onnx.GraphProto, dtype: str, layouts: set[str]) -> dict[str,
         elif dtype not in {t.name for t in engine.dtypes}:
             verdicts[name] = f"no: activations are {dtype}"
         elif engine.device == "cuda" and "cpu_v1" in layouts:
-            verdicts[name] = "no: the int4 weights are laid out for the CPU; export with --device cuda"
+            verdicts[name] = (
+                "no: the int4 weights are laid out for the CPU; export with --device cuda"
+            )
         elif name == "onnxruntime, cpu":
             verdicts[name] = _onnxruntime_here()
         elif engine.name == "onnxruntime":

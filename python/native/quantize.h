@@ -5,8 +5,7 @@
 // becomes r * scale with -zero_point <= r <= 15 - zero_point (symmetric: zero_point 8). The search
 // minimises the squared error of the group: a grid of clipping factors, then the least-squares
 // scale of the codes found (sum(w r) / sum(r r)), then, asymmetric, the neighbouring zero points.
-// Every candidate is rounded to the storage type first, so that what is judged is what will be
-// read.
+// Every candidate is rounded to the storage type first: what is judged is what will be read.
 #pragma once
 
 #include <cstdint>

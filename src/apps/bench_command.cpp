@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // dovetail-run bench: prefill and decode speed of a package on this machine, with random token ids.
-// Every row runs `repeat` times; the figures are medians, and the spread is (slowest - fastest) /
-// median.
+// Every row runs `repeat` times; figures are medians, the spread is (slowest - fastest) / median.
 #include <algorithm>
 #include <chrono>
 #include <iomanip>

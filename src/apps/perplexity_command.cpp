@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// dovetail-run perplexity: how well the package predicts a text; runtime/perplexity.h has the
-// definition.
+// dovetail-run perplexity: how well the package predicts a text, as runtime/perplexity.h defines.
 #include "runtime/perplexity.h"
 
 #include <iomanip>

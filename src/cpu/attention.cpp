@@ -187,8 +187,8 @@ struct Run {
   }
 };
 
-// Below this many elements of K and V, waking another thread costs more than the phase (about 2
-// us).
+// Below this many elements of K and V, waking another thread (about 2 us) costs more than the
+// phase takes.
 constexpr std::int64_t kSmallPrepare = 16384;
 
 }  // namespace

@@ -66,8 +66,7 @@ AttentionWork plan_attention(const AttentionProblem& p, int threads,
   if (narrow) {
     work.block.rows = std::max<std::int64_t>(rows, 1);
   } else {
-    // Every row block reads the keys again, so only calls without a history are cut finer than
-    // kMostRows.
+    // Row blocks read the keys again: only calls without a history are cut finer than kMostRows.
     const std::int64_t blocks =
         p.mode == AttentionMode::kPrefill
             ? std::clamp<std::int64_t>(ceil_div(enough, std::max<std::int64_t>(heads, 1)), 1,

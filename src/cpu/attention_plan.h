@@ -47,8 +47,7 @@ struct KeyRange {
 KeyRange visible_keys(const AttentionProblem& problem, const LaneExtent& lane,
                       std::int64_t row_begin, std::int64_t row_end);
 
-// Splits of a range in this call, and split `index` of it: whole key blocks, as even as they can
-// be.
+// Splits of a range in this call, and split `index` of it: whole key blocks, as even as possible.
 std::int64_t splits_of(const AttentionWork& work, KeyRange keys);
 KeyRange split(const AttentionWork& work, KeyRange keys, std::int64_t splits, std::int64_t index);
 

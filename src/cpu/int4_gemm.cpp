@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs an int4 GEMM on the caller's pool, cut as int4_gemm_plan.h says. Weights in edgellm_v1 are
-// brought to cpu_v1 lines chunk by chunk on the task's stack (8 KB, stays in L1), then take the
-// same kernels.
+// brought to cpu_v1 lines chunk by chunk on the task's stack (8 KB, stays in L1) for the same
+// kernels.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>

@@ -31,9 +31,8 @@ struct Int4PackTask {
   FloatFormat format;
   void* packed;       // exact: float [k][rows]; int8: [k/4][rows][4]
   float* row_scales;  // int8 only, [k / group_size][rows]
-  // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), which is where the 32-bit
-  // sums of codes * values start when the zero point is 8: a start value costs a load, a
-  // subtraction more.
+  // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), where the 32-bit sums of
+  // codes * values start when the zero point is 8: loading it is cheaper than subtracting.
   std::int32_t* row_starts;
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How an int4 GEMM is cut into tasks: a pure function of the problem, the tier's tile heights and
-// the number of threads. Legend: M rows, K in, N out; a tile is `tile_rows` rows, a panel 16
-// columns.
+// the thread count. Legend: M rows, K in, N out; a tile is `tile_rows` rows, a panel 16 columns.
 //
 //   for each pass of at most kPassRows rows:
 //     1. pack:     tasks (tile, stretch of K)      -> packed activations in the workspace

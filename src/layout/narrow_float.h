@@ -2,8 +2,7 @@
 // Software conversions between float and the 16- and 8-bit float formats, bit exact with the
 // hardware's round-to-nearest-even: IEEE 754 binary16, bfloat16, and E4M3 as in "FP8 Formats for
 // Deep Learning" (Micikevicius et al. 2022: no infinity, NaN = S.1111.111, largest finite 448;
-// conversion saturates). Every function is always-inlined, so that the tier objects never share a
-// copy.
+// conversion saturates). Every function is always-inlined: the tier objects never share a copy.
 #pragma once
 
 #include <bit>

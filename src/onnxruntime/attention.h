@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AttentionPlugin for Kernel: which functions of the operator serve a node, and which input is
-// what.
+// AttentionPlugin for Kernel: the operator's functions that serve a node, and which input is what.
 #pragma once
 
 #include <array>
@@ -36,8 +35,7 @@ struct AttentionOp {
   // Attributes that do not parse are taken for none: see shape_inference.h.
   static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
-  // In place when the session binds one buffer as past and present; the plan copies the past
-  // otherwise.
+  // In place when the session binds one buffer as past and present; else the plan copies the past.
   static AttentionBuffers buffers(const InputMap& map,
                                   const std::array<const void*, kInputs>& inputs,
                                   const std::array<void*, kOutputs>& outputs, void* workspace);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An operator on one execution provider, as ONNX Runtime's table of callbacks, filled from the
-// operator's declaration.
+// An operator on one execution provider: ONNX Runtime's callback table, from the declaration.
 //
 // Every tensor is declared optional and of an open type: ONNX Runtime then passes each node on to
 // us, and a wrong type or a missing tensor is refused with our message instead of "no kernel

@@ -131,8 +131,7 @@ Result<std::vector<NodeInput>> read_inputs(const OrtApi& api, const OrtKernelInf
   }
   std::vector<NodeInput> inputs;
   for (std::size_t i = 0; i < count; ++i) {
-    // Inputs beyond the declared ones are read too, so that the operator's own check can count
-    // them.
+    // Inputs beyond the declared ones are read too: the operator's own check counts them.
     const TensorSpec& spec = i < declared.size() ? *declared[i] : schema.inputs.back();
     Result<TensorDesc> desc = read_input(api, info, i, schema, spec);
     if (!desc.ok()) {

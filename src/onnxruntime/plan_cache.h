@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plans of one node, by input shapes: a decode step finds its plan with one comparison.
-// Concurrent Run calls share the cache; an entry stays valid while a caller holds it, also after it
-// was replaced.
+// Concurrent Run calls share the cache; an entry that is replaced stays valid for its holders.
 #pragma once
 
 #include <array>

@@ -5,8 +5,8 @@
 //
 // The session entry "dovetail.threads" says how many threads the session's intra-op pool has, if it
 // was set before the library was registered; ONNX Runtime has no call that tells. Without it a plan
-// assumes one thread per logical CPU that the process may use. The number shapes how work is cut,
-// nothing else.
+// assumes one thread per logical CPU that the process may use. The number only shapes how work is
+// cut.
 #include <array>
 #include <charconv>
 #include <initializer_list>
@@ -28,8 +28,7 @@ namespace {
 
 constexpr const char* kThreadsEntry = "dovetail.threads";
 
-// Edge-LLM's exporter writes Int4GroupwiseGemmPlugin nodes without a domain, so ONNX's own gets it
-// too.
+// Edge-LLM's exporter writes Int4GroupwiseGemmPlugin nodes without a domain: ONNX's gets it too.
 constexpr const char* kNoDomain = "";
 
 // The operators of a session, for one host and one number of threads. Sessions keep pointers into

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The border between Dovetail's values and ONNX Runtime's C interface: statuses in both directions,
-// element types, and the one wrapper that every callback goes through, so that no exception leaves
-// us.
+// element types, and the one wrapper that every callback goes through: no exception leaves us.
 #pragma once
 
 #include <onnxruntime_c_api.h>

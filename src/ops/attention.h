@@ -40,9 +40,8 @@ struct AttentionInputMap {
 };
 AttentionInputMap attention_inputs(const AttentionAttributes& attributes);
 
-// For shapes that are bounds of an optimisation profile rather than a call: sets the dimensions
-// that other inputs determine (mask words, which profiles may reserve too many of) to what the
-// bounds imply.
+// For shapes that are bounds of an optimisation profile, not a call's: sets the dimensions that
+// other inputs determine (mask words: profiles may reserve too many) to what the bounds imply.
 void settle_profile_bounds(const AttentionAttributes& attributes, std::span<TensorDesc> inputs);
 
 // Attribute checks that need no tensor; adapters call it when the node is created.

@@ -2,8 +2,7 @@
 // The int4 GEMM in fp64, straight from the contract: the judge of every backend, never fast.
 //
 // Legend: M rows, K in, N out, G group size. compute_mode kInt8 rounds the activations first, per
-// row and group, by the rule that every backend follows bit for bit (fp32 operations, round to
-// nearest even):
+// row and group, by the rule that all backends follow bit for bit (in fp32, to nearest even):
 //   absmax = max |a|;  scale = absmax / 127;  q = rint(a * (127 / absmax));  a' = q * scale
 // A group with absmax < 2^-100 counts as zero, and one that holds a NaN is NaN altogether.
 #pragma once

@@ -39,8 +39,7 @@ class Decoder {
   void reset();
 
   // Appends tokens[lane] to each lane, in one call of the graph; a lane with none is idle. Returns
-  // the logits [B, L, V], valid until the next call; rows of padding and of idle lanes mean
-  // nothing.
+  // the logits [B, L, V], valid until the next call; rows of padding and idle lanes mean nothing.
   Result<std::span<const float>> step(std::span<const TokenSpan> tokens, LogitRows rows);
 
   // Appends prompts of any length in steps of at most `chunk` tokens per lane. Returns the logits

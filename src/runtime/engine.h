@@ -2,8 +2,7 @@
 // What the runtime asks of an inference engine: run the decoder graph of a package once per step.
 // An engine owns the weights and knows the device; an EngineContext owns the KV cache of one batch,
 // allocated once and bound as past and present of every step, so that it is never copied.
-// Everything in a Step is host memory; an engine on another device copies the few inputs and the
-// logits itself.
+// Everything in a Step is host memory; an engine on another device copies inputs and logits itself.
 //
 // Legend: B lanes, S tokens of this step (padded), H hidden, L logit rows per lane, V vocabulary.
 #pragma once

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model package on disk (docs/package.md), opened: the manifest is read, every file it lists is
-// there with the size it states, and the two tables that the runtime itself uses are mapped and
-// checked.
+// there in its size, and the two tables that the runtime itself uses are mapped and checked.
 //
 //   embedding   [V, H]     any float type: rows become inputs_embeds
 //   rope_table  [1, C, R]  fp32: bound to the graph as it lies in the file

@@ -100,8 +100,7 @@ void Sampler::keep_top_k() {
   }
 }
 
-// A token stays when the tokens before it, in descending order, have less than top_p of the
-// probability.
+// A token stays when those before it, in descending order, have less than top_p of the probability.
 void Sampler::keep_top_p() {
   if (options_.top_p >= 1) return;
   const auto likelier = [](const Weighted& a, const Weighted& b) {

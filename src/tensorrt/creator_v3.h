@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the registry hands to the ONNX parser and to the engine's deserialiser: makes plugins from
-// fields.
+// What the registry hands to ONNX parser and engine deserialiser: makes plugins from fields.
 #pragma once
 
 #include <string>

@@ -9,8 +9,7 @@
 
 namespace dovetail::tensorrt {
 
-// Wrong numbers of inputs or outputs. Pass the operator's own output count where there is none to
-// check.
+// Wrong numbers of inputs or outputs. With no outputs to check: pass the operator's own count.
 Status check_counts(const Operator& op, std::int32_t inputs, std::int32_t outputs);
 
 // Whether the kernels take the type and format at the end of `tensors` behind those before it.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where failures go: the engine's logger. It comes from initDovetailPlugins, from the finder that
 // the host passed to setLoggerFinder, or from the engine library's getLogger() when that symbol is
-// in the process. guarded() wraps every engine callback: no exception leaves it and no reason is
-// lost.
+// in the process. guarded() wraps every engine callback: no exception leaves it, no reason is lost.
 #pragma once
 
 #include <exception>
@@ -12,8 +11,7 @@
 
 namespace dovetail::tensorrt {
 
-// An nvinfer1::ILogger* and an nvinfer1::ILoggerFinder* of whichever TensorRT the host is
-// (abi/logger_interface.h).
+// An nvinfer1::ILogger* and ILoggerFinder* of the host's TensorRT (abi/logger_interface.h).
 void set_logger(void* logger);
 void set_logger_finder(void* finder);
 void log_error(const std::string& message) noexcept;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One operator, bound to checked attributes, as both plugin interfaces (V3 and V2) see it.
-// Everything here forwards to src/ops and to the CUDA plans; the adapters above hold no rule of an
-// operator.
+// Everything here forwards to src/ops and the CUDA plans; the adapters above hold no operator rule.
 #pragma once
 
 #include <cstddef>

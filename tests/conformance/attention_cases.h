@@ -3,8 +3,7 @@
 // data follow from its seed (attention_data.h). Sources: the shapes that Edge-LLM 0.5 tests, the
 // gaps it leaves, and defects that users reported for other attention kernels; `reason` says which.
 //
-// Names: mode, Hq/Hk/D, what is special. Unused cache slots and padding rows are NaN and Inf in all
-// cases.
+// Names: mode, Hq/Hk/D, what is special. Unused cache slots and padding rows are NaN and Inf.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tensors of an attention case, made from its seed: what every driver feeds its backend with.
-// Slots beyond what a lane holds, and rows of padding tokens, are NaN with some infinities among
-// them.
+// Slots beyond what a lane holds, and rows of padding tokens, are NaN and some infinities.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Judges what a backend left in output and cache, in two steps that keep errors apart:
 //   cache   slots of new tokens equal the fp64 reference up to one unit of the cache type (two
-//           correct computations may round to neighbours); every other slot is untouched, bit for
-//           bit.
+//           correct computations may round to neighbours); all other slots are bitwise untouched.
 //   output  against the fp64 reference over the cache that the backend itself wrote, within the
 //           error budget; rows of padding are zero. Long cases check a spread of tokens, the first
 //           and the last among them.

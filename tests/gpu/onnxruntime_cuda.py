@@ -146,8 +146,8 @@ def check_logits_within_the_fp16_budget(name: str) -> str:
     apart = worst(gpu, cpu)
     same = int((gpu.argmax(axis=1) == cpu.argmax(axis=1)).sum())
     return (
-        f"{len(TOKENS)} steps, largest error {error:.2e}, budget {budget:.2e}; {apart:.2e} from the "
-        f"cpu, {same} tokens equal"
+        f"{len(TOKENS)} steps, largest error {error:.2e}, budget {budget:.2e}; {apart:.2e} from "
+        f"the cpu, {same} tokens equal"
     )
 
 

@@ -16,8 +16,8 @@
 namespace dovetail {
 namespace {
 
-// edgellm_v1: word 0 of row 0 holds k = 0 8 16 24 | 1 9 17 25, word 1 starts at k = 2, row 1 is 32
-// bytes on.
+// edgellm_v1: word 0 of row 0 holds k = 0 8 16 24 | 1 9 17 25, word 1 starts at k = 2, row 1 at
+// byte 32.
 static_assert(edgellm_v1_address(0, 0, 128) == NibbleAddress{0, 0});
 static_assert(edgellm_v1_address(0, 8, 128) == NibbleAddress{0, 4});
 static_assert(edgellm_v1_address(0, 24, 128) == NibbleAddress{1, 4});

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The software conversions against the compiler's own binary16 (_Float16) and against exact
-// arithmetic: every encoding round-trips, and every midpoint between neighbours goes to the even
-// one.
+// arithmetic: every encoding round-trips, every midpoint between neighbours goes to the even one.
 #include "layout/narrow_float.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes: mode selection and lane extents by the contract's table, and the message for each
-// wrong tensor.
+// Shapes: mode and lane extents by the contract's table, and the message for each wrong tensor.
 #include <gtest/gtest.h>
 
 #include "ops/attention.h"

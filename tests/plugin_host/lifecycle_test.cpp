@@ -52,8 +52,7 @@ class PluginLifecycle : public testing::TestWithParam<LibraryUnderTest> {
   std::unique_ptr<Library> library_;
 };
 
-// Buffers of one int4 GEMM call; every weight is code 9, so that an output is the sum of
-// activations.
+// Buffers of one int4 GEMM call; every weight is code 9: an output is the sum of activations.
 struct GemmCall {
   explicit GemmCall(std::int64_t rows, std::size_t workspace_bytes)
       : activations(static_cast<std::size_t>(rows * 128 * 2), 2),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// plugin_host LIBRARY...: lists the creators of TensorRT plugin libraries, any vendor's, without
-// TensorRT.
+// plugin_host LIBRARY...: lists the creators of any vendor's TensorRT plugin libraries, without
+// TensorRT itself.
 #include <cstdio>
 
 #include "plugin_host/plugin_host.h"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drives a plugin library through the calls that a TensorRT engine makes, in its order, without
-// TensorRT:
+// Drives a plugin library through a TensorRT engine's calls, in its order, without TensorRT:
 //
 //   build    creator -> createPlugin -> clone -> output types -> output shapes (symbolic) ->
 //            formats -> configure (profile) -> workspace -> serialise
@@ -43,8 +42,7 @@ struct Node {
   std::vector<Input> inputs = {};
 };
 
-// One execution context: its plugin and the shapes that were set last. Used by one thread at a
-// time.
+// One execution context: its plugin and the shapes set last. For one thread at a time.
 class Context {
  public:
   virtual ~Context() = default;

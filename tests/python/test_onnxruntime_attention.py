@@ -68,8 +68,7 @@ def test_result(attention):
     y, present = call(attention, in_place=True)
     attention.check_cache(present)
     attention.check_output(y, present)
-    # A past that is another buffer is copied as far as it is filled, with the same result to the
-    # bit.
+    # A past that is another buffer is copied as far as it is filled: the same result, to the bit.
     other_y, other_present = call(attention, in_place=False)
     np.testing.assert_array_equal(other_y.view(np.uint8), y.view(np.uint8))
     for lane, history in enumerate(attention.history):

@@ -26,8 +26,7 @@ double expected_perplexity(int hits, int misses) {
   return std::exp((hits * kHit + misses * kMiss) / (hits + misses));
 }
 
-// 15 favourites from <bos>, three times, then 7 more: what a window of 16 cuts at exactly these
-// places.
+// 15 favourites from <bos>, three times, then 7 more: a window of 16 cuts exactly there.
 std::string periodic_text() {
   const std::string piece = text_of(scripted_continuation({SyntheticPackage::kBos}, 15));
   return piece + piece + piece + piece.substr(0, 7);

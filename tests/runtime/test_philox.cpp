@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox against the known answers that its authors publish (Random123, kat_vectors, philox4x32
-// 10).
+// Philox against the known answers of its authors (Random123, kat_vectors, philox4x32 10).
 #include <gtest/gtest.h>
 
 #include "runtime/philox.h"

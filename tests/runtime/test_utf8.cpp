@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// UTF-8: the replacement of ill-formed bytes (examples of the Unicode standard, section 3.9) and
-// streaming.
+// UTF-8: replacing ill-formed bytes (examples of the Unicode standard, section 3.9), and streaming.
 #include <gtest/gtest.h>
 
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // threads_probe PACKAGE PROMPT ...: one session, one generation per prompt, all at once on threads
-// of their own. Prints each continuation of 24 greedy tokens on a line, in the order of the prompts.
+// of their own. Prints each continuation of 24 greedy tokens on a line, in the prompts' order.
 // tests/python/test_run.py compares them with the continuations of single runs.
 #include <iostream>
 #include <string>

@@ -16,8 +16,7 @@
 namespace dovetail::test_support {
 namespace {
 
-// 64 dot products of 256 terms: fp64 reference, fp32 forward as the model, fp32 backward as the
-// result.
+// 64 dot products of 256 terms: fp64 reference, fp32 forward as model, fp32 backward as result.
 struct DotProducts {
   std::vector<double> reference, model, got, magnitude;
 

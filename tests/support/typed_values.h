@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors of any element type as doubles, and back. The oracle side of a test computes in double;
-// the side under test sees the bytes of its DataType. rounded() is the value that the type can
-// hold.
+// the side under test sees the bytes of its DataType. rounded() is the value that the type holds.
 #pragma once
 
 #include <cstddef>

@@ -4,9 +4,8 @@
 // compares the lists. The classes have the same names in all of them, so everything is internal to
 // its translation unit.
 //
-//   virtual functions   slot in the table and full signature (Itanium C++ ABI: a pointer to a
-//                       virtual member function holds the byte offset of its slot, plus 1 except
-//                       on AArch64)
+//   virtual functions   slot in the table and full signature (Itanium C++ ABI: a pointer to member
+//                       function holds the byte offset of its slot, plus 1 except on AArch64)
 //   tables              number of slots: an engine may call every one of them
 //   structs, enums      size, offsets of members, values
 #pragma once

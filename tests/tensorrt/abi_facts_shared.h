@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Facts that every TensorRT from 8.6 on has: structs, enums, shape expressions. Include the
-// declaration first.
+// Facts of every TensorRT from 8.6 on: structs, enums, shape expressions. Include the declaration
+// before this header.
 #pragma once
 
 #include "tensorrt/abi_facts.h"

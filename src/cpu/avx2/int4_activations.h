@@ -107,8 +107,7 @@ inline __attribute__((always_inline)) float largest_lane(__m256i v) {
 
 void pack_int8(const Int4PackTask& t) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  // packs_epi32 and packs_epi16 work per 128-bit half: dwords come out in the order 0 4 1 5 2 6
-  // 3 7.
+  // packs_epi32 and packs_epi16 work per 128-bit half: the order of dwords is 0 4 1 5 2 6 3 7.
   const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const std::int64_t groups = t.k / t.group_size;
   auto* packed = static_cast<std::uint32_t*>(t.packed);

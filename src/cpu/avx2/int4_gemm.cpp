@@ -5,8 +5,7 @@
 // pairs into 16 bits. 15 * 128 * 2 = 3840 a step, so 8 steps (32 k) fit before pmaddwd folds them
 // into 32 bits: one fold in 8 instead of one a step, which is what makes this faster than the usual
 // sequence on CPUs without VNNI. The zero points enter as -zero_point * sum(activations), the start
-// value of the 32-bit sums. exact: code - zero_point as fp32 (exact), FMA, the scale once per
-// group.
+// value of the 32-bit sums. exact: code - zero_point as fp32 (exact), FMA, one scaling a group.
 #include "cpu/avx2/int4_activations.h"
 #include "cpu/avx2/int4_stream.h"
 #include "cpu/avx2/int4_unswizzle.h"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// edgellm_v1 to cpu_v1 lines with 256-bit vectors; for the tiers from avx2 on, each with its own
-// copy.
+// edgellm_v1 to cpu_v1 lines with 256-bit vectors; a copy for each of the tiers from avx2 on.
 //
 // Nibble a + 4c of word b of a row's run of 32 k is k = 8a + 2b + c. With words 0, 1 of four rows
 // in one vector (a row per 64-bit lane) and words 2, 3 in another, shifting by 4a and masking with

@@ -77,8 +77,8 @@ using Columns = float __attribute__((vector_size(kPanelColumns * sizeof(float)))
 using CodeColumns = std::int32_t __attribute__((vector_size(kPanelColumns * sizeof(float))));
 
 // fp32 holds every partial sum of a group of int8 products exactly (at most 128 * 15 * 128 < 2^24),
-// so both modes share one loop: value(k, r) is the activation, finish(sum, scale, index) what a
-// group adds.
+// so both modes share a loop: value(k, r) is an activation, finish(sum, scale, index) what a group
+// adds to the result.
 template <class Value, class Finish>
 void multiply(const Int4MultiplyTask& t, Value value, Finish finish) {
   const std::uint8_t* line = t.weights;

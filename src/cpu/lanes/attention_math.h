@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// exp2 and tanh on lanes. Include after a tier's float_vector.h; internal linkage, one copy per
-// tier.
+// exp2 and tanh on lanes. Include after a tier's float_vector.h; internal linkage: a copy a tier.
 //
 // The polynomials are least-maximum fits made for these ranges; errors are relative, on top of fp32
 // rounding (about 1 ulp): exp2 1.9e-9 on [-0.5, 0.5], tanh 4.7e-9 on [0, 0.63].

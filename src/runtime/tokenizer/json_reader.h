@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Typed access to the fields of tokenizer.json. A wrong or missing field throws Refusal, which
 // carries the finished Status; Tokenizer::parse() is the boundary that catches it, so that the
-// parsing code reads as a list of fields. `where` is the path of the object in the file, such as
-// "pre_tokenizer".
+// parsing code reads as a list of fields. `where` is the object's path, such as "pre_tokenizer".
 #pragma once
 
 #include <cstdint>

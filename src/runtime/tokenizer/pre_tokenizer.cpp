@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See pre_tokenizer.h. ByteLevel is up to three steps: a leading space, GPT-2's regex, the byte
-// alphabet.
+// See pre_tokenizer.h. ByteLevel is up to 3 steps: a leading space, GPT-2's regex, byte alphabet.
 #include "runtime/tokenizer/pre_tokenizer.h"
 
 #include "runtime/tokenizer/byte_alphabet.h"

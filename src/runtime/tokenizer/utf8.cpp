@@ -2,8 +2,7 @@
 // See utf8.h. Well-formed byte sequences (Unicode 15, table 3-7):
 //   00..7F | C2..DF 80..BF | E0 A0..BF 80..BF | E1..EC,EE,EF 80..BF x2 | ED 80..9F 80..BF
 //   | F0 90..BF 80..BF x2 | F1..F3 80..BF x3 | F4 80..8F 80..BF x2
-// Only the second byte has a range of its own; it excludes overlong forms, surrogates and >
-// U+10FFFF.
+// Only the second byte has a range of its own: no overlong forms, surrogates or > U+10FFFF.
 #include "runtime/tokenizer/utf8.h"
 
 #include <utf8proc.h>

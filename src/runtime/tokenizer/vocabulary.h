@@ -18,8 +18,7 @@ struct Vocabulary {
   // `json` is the whole file. Throws Refusal.
   explicit Vocabulary(const Json& json);
 
-  // Appends the bytes that `id` stands for; nothing for an unknown id or a special token to be
-  // skipped.
+  // Appends the bytes of `id`; nothing for an unknown id or a special token to be skipped.
   void append_bytes(int32_t id, bool skip_special_tokens, std::string& out) const;
 
   BpeModel model;

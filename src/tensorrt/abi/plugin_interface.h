@@ -2,8 +2,7 @@
 // Our own declaration of TensorRT's published plugin interface: what an adapter needs and no more,
 // so that the plugin library builds with no SDK. The order of virtual functions, the data layouts
 // and the enum values are TensorRT's binary interface (10.3 to 11.x); bodies, names of parameters
-// and comments are ours. With -DTensorRT_ROOT= the vendor's headers replace this file, and a test
-// compares both.
+// and comments are ours. With -DTensorRT_ROOT= the vendor's headers replace it; a test compares.
 //
 // DOVETAIL_TENSORRT_ABI 8 declares what differed in TensorRT 8.6: 32-bit dimensions, and V2
 // creators without version information (plugin_interface_v2.h). Loggers are in logger_interface.h.
@@ -102,8 +101,7 @@ struct InterfaceInfo {
   std::int32_t minor;
 };
 
-// Shape expressions: an object in front, whose first member behind the vtable is the engine's
-// object.
+// Shape expressions: an object in front; behind its vtable, its first member, the engine's object.
 class IDimensionExpr;
 namespace apiv {
 class VRoot {
