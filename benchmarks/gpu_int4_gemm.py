@@ -123,6 +123,8 @@ def _peers(matrix: Matrix, dense: torch.Tensor) -> dict[str, tuple[torch.dtype, 
 def _row(matrix: Matrix, m: int, name: str, summary: dict, **more) -> dict:
     return {
         "shape": f"M {m}, {matrix.k} x {matrix.n}{name}",
+        "rows": m,
+        "matrix": f"{matrix.k} x {matrix.n}{name}",
         "ours": OURS,
         "bytes": matrix.bytes_read(m),
         "flops": 2 * m * matrix.n * matrix.k,

@@ -55,7 +55,8 @@ struct BenchmarkPack {
 DOVETAIL_BENCHMARK_API int dovetail_pack(const BenchmarkPack* pack, std::int64_t* sizes,
                                          char* text);
 
-// gpu_roofs.cu: reads every byte once (a multiple of 64 KiB); does nothing.
+// gpu_roofs.cu: reads every byte once (a multiple of 64 KiB); does nothing, once or many times.
 DOVETAIL_BENCHMARK_API int dovetail_launch_read(const void* data, std::size_t bytes, void* sink,
                                                 void* stream);
 DOVETAIL_BENCHMARK_API int dovetail_launch_empty(void* stream);
+DOVETAIL_BENCHMARK_API double dovetail_host_seconds_empty(void* stream, int calls);

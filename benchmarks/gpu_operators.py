@@ -68,6 +68,7 @@ def _load() -> ctypes.CDLL:
         ("pack", ctypes.c_int, (pointer, pointer, pointer)),
         ("launch_read", ctypes.c_int, (pointer, size, pointer, pointer)),
         ("launch_empty", ctypes.c_int, (pointer,)),
+        ("host_seconds_empty", ctypes.c_double, (pointer, ctypes.c_int)),
     ):
         function = getattr(library, f"dovetail_{name}")
         function.restype, function.argtypes = result, arguments

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""benchmarks/run.py gpu: rows as a line on the terminal and as a Markdown table."""
+"""benchmarks/run.py gpu: rows as a line on the terminal and as a Markdown table.
 
+python benchmarks/gpu_report.py gpu.json docs/performance.md   puts a run's tables into the document
+"""
+
+import json
 import pathlib
 import subprocess
-
-import torch
+import sys
 
 import machine
 
+BEGIN, END = "<!-- run.py gpu -->\n", "<!-- end of run.py gpu -->"
+
 
 def head(repository: pathlib.Path) -> dict:
+    import torch
+
     properties = torch.cuda.get_device_properties(0)
     query = ["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit"]
     driver = subprocess.run([*query, "--format=csv,noheader"], capture_output=True, text=True)
@@ -54,15 +61,40 @@ def line(row: dict, ceilings: list[dict]) -> str:
     )
 
 
+def _matrix_tables(rows: list[dict], ceilings: list[dict]) -> list[str]:
+    """int4_gemm: for each matrix a line for each side, a column for each number of rows."""
+    counts = list(dict.fromkeys(row["rows"] for row in rows))
+    text = [
+        "| K x N | us | " + " | ".join(f"M {m}" for m in counts) + " |",
+        "| --- | --- " + "| --- " * len(counts) + "|",
+    ]
+    for matrix in dict.fromkeys(row["matrix"] for row in rows):
+        cells = {row["rows"]: row for row in rows if row["matrix"] == matrix}
+
+        def line(name: str, cell, matrix=matrix, cells=cells) -> str:
+            values = [cell(cells[m]) if m in cells else "-" for m in counts]
+            return f"| {matrix} | {name} | " + " | ".join(values) + " |"
+
+        def share(row: dict) -> str:
+            percent = [int(text[text.index("(") + 1 : -2]) for text in _shares(row, ceilings)]
+            return f"{max(percent)}% of {'read' if percent[0] > percent[1] else 'peak'}"
+
+        text.append(line("ours", lambda row: f"**{row['median_us'][row['ours']]:.1f}**"))
+        for peer in dict.fromkeys(peer for row in cells.values() for peer in row["peers"]):
+            text.append(
+                line(peer, lambda row, peer=peer: f"{row['median_us'].get(peer, 0):.1f}")
+            )
+        text.append(line("best peer / ours", lambda row: f"{row['ratio'][_best(row)]:.2f}"))
+        text.append(line("ours, share of the ceiling", share))
+    return text
+
+
 def _table(rows: list[dict], ceilings: list[dict]) -> list[str]:
     others = list(dict.fromkeys(name for row in rows for name in row["median_us"]))
     others = [name for name in others if name not in ("dovetail", "other", "plain")]
-    text = [
-        "| shape | ours, us (min) | GB/s (of read) | TFLOP/s (of peak) | "
-        + " | ".join(f"{name}, us" for name in others)
-        + " | best peer / ours | beside ourselves |",
-        "| --- " * (6 + len(others)) + "|",
-    ]
+    heads = ["shape", "ours, us (min)", "GB/s (of read)", "TFLOP/s (of peak)"]
+    heads += [f"{name}, us" for name in others] + ["best peer / ours", "beside ourselves"]
+    text = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for row in rows:
         us, best = row["median_us"], _best(row)
         cells = [
@@ -95,7 +127,8 @@ def markdown(report: dict) -> str:
         "Medians over alternating CUDA-graph replays, every call on cold buffers; ratio = peer / "
         f"ours in neighbouring replays. Ceilings of this run: read {spread('read_gb_per_s')} GB/s, "
         f"8192^3 fp16 {spread('fp16_tflop_per_s')} and bf16 {spread('bf16_tflop_per_s')} TFLOP/s, "
-        f"an empty kernel in a graph {spread('launch_us', 2)} us. Shares are of the best.",
+        f"an empty kernel in a graph {spread('launch_us', 2)} us, its launch by the host "
+        f"{spread('host_launch_us', 1)} us. Shares are of the best.",
         "",
     ]
     ratios = [(row["ratio"][_best(row)], row["shape"]) for row in timed if row["peers"]]
@@ -107,9 +140,25 @@ def markdown(report: dict) -> str:
         text += [f"Host time of one call: median {middle:.1f} us, most {host[-1]:.1f} us.", ""]
     for op in dict.fromkeys(row["op"] for row in timed):
         text += [f"## {op}", ""]
-        text += [*_table([row for row in timed if row["op"] == op], ceilings), ""]
+        rows = [row for row in timed if row["op"] == op]
+        pivoted = [row for row in rows if "matrix" in row and row["peers"]]
+        listed = [row for row in rows if row not in pivoted]
+        text += [*_matrix_tables(pivoted, ceilings), ""] if pivoted else []
+        text += [*_table(listed, ceilings), ""] if listed else []
     for row in report["rows"]:
         if "wrong" in row:
             text.append(f"- {row['op']}: WRONG, not timed: {row['wrong']}")
         text += [f"- {row['shape']}, {name}: {why}" for name, why in row.get("absent", {}).items()]
     return "\n".join(text)
+
+
+def put_into(document: str, report: dict) -> str:
+    """The document with this run's tables between its two marker lines, one heading deeper."""
+    before, rest = document.split(BEGIN)
+    body = markdown(report).split("\n", 2)[2].replace("\n## ", "\n### ")
+    return before + BEGIN + "\n" + body.rstrip() + "\n\n" + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    run, page = map(pathlib.Path, sys.argv[1:])
+    page.write_text(put_into(page.read_text(), json.loads(run.read_text())))

@@ -3,6 +3,8 @@
 // read, and what a launch costs. The matrix peak is the peer's own 8192^3 product.
 #include <cuda_runtime.h>
 
+#include <chrono>
+
 #include "gpu_operators.h"
 
 namespace {
@@ -36,4 +38,12 @@ int dovetail_launch_read(const void* data, std::size_t bytes, void* sink, void* 
 int dovetail_launch_empty(void* stream) {
   do_nothing<<<1, 32, 0, static_cast<cudaStream_t>(stream)>>>();
   return cudaGetLastError() == cudaSuccess ? 0 : 1;
+}
+
+double dovetail_host_seconds_empty(void* stream, int calls) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < calls; ++i) {
+    if (dovetail_launch_empty(stream) != 0) return -1;
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

@@ -73,18 +73,22 @@ def alternate(sides: dict[str, Calls], seconds: float, least: int = 7) -> dict[s
 def measure(sides: dict[str, Calls], ours: str, quick: bool) -> dict:
     """timing.summary of the sides, and the host's cost of one of our calls."""
     summary = timing.summary(alternate(sides, 0.05 if quick else 0.12), ours)
-    call = sides[ours][0]
+    return summary | {"host_us": _host_us(sides[ours][0].host_us)}
+
+
+def _host_us(host_us_of: Callable[[int], float]) -> float:
+    """Of one call among 100 in a row, which the launch queue holds without waiting."""
+    series = []
     with torch.cuda.stream(STREAM):
-        STREAM.synchronize()
-        host = []
-        for _ in range(5):
-            host.append(call.host_us(100))
+        for _ in range(7):
             STREAM.synchronize()
-    return summary | {"host_us": statistics.median(host)}
+            series.append(host_us_of(100))
+    return statistics.median(series)
 
 
 def ceilings() -> dict[str, float]:
-    """read_gb_per_s, fp16_tflop_per_s, bf16_tflop_per_s, launch_us, now."""
+    """read_gb_per_s, fp16_tflop_per_s, bf16_tflop_per_s, launch_us (an empty kernel in a graph) and
+    host_launch_us (what launching it takes the host), now."""
     library, stream = gpu_operators.LIBRARY, gpu_operators.stream
     data = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
     sink = torch.zeros(1, dtype=torch.int32, device="cuda")
@@ -107,6 +111,9 @@ def ceilings() -> dict[str, float]:
         "fp16_tflop_per_s": 2 * size**3 / times["fp16"] / 1e12,
         "bf16_tflop_per_s": 2 * size**3 / times["bf16"] / 1e12,
         "launch_us": times["empty"] * 1e6,
+        "host_launch_us": _host_us(
+            lambda calls: library.dovetail_host_seconds_empty(stream(), calls) * 1e6 / calls
+        ),
     }
 
 
