@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA plan of attention: what holds on every device, the shared-memory maps, and a few plans
-// in words.
+// The CUDA plan of attention: what holds on every device, shared-memory maps, some plans in words.
 #include "cuda/attention_plan.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA plan of the int4 GEMM: the properties that hold on every device, and a few plans in
-// words.
+// The CUDA plan of the int4 GEMM: what holds on every device, and a few plans in words.
 #include "cuda/int4_gemm_plan.h"
 
 #include <gtest/gtest.h>
@@ -56,8 +55,7 @@ TEST(Int4GemmPlan, CoversEveryOutputAndEveryKOnEveryDevice) {
 }
 
 TEST(Int4GemmPlan, FillsALargeGpuAtOneRow) {
-  // N = 1024 gives 16 blocks of columns; without a split of K 116 of 132 multiprocessors would
-  // idle.
+  // N = 1024 gives 16 blocks of columns; without a split of K 116 of 132 multiprocessors idle.
   const CudaDevice h100{
       .compute_capability = 90, .multiprocessors = 132, .shared_memory_bytes = 227 * 1024};
   const auto s = schedule_int4_gemm(problem(1, 1024, 4096, DataType::kFloat16), h100);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // No call within the bounds needs more workspace than workspace_bound says: random problems, random
-// smaller calls of them on random GPUs. A planner that breaks the rules of workspace_bound.cpp
-// fails.
+// smaller calls of them on random GPUs. A planner that breaks workspace_bound.cpp's rules fails.
 #include <gtest/gtest.h>
 
 #include "dovetail/cuda.h"

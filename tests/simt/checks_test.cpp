@@ -117,8 +117,7 @@ TEST_P(EveryOrder, UninitialisedMemory) {
                 line_of("uninitialised global"));
 }
 #else
-// Here AddressSanitizer (and for the static array's type its sibling) judges bounds and ends the
-// process.
+// Here AddressSanitizer (for the static array's type its sibling) judges bounds, ends the process.
 TEST(Bounds, AddressSanitizerKnowsTheExactSizes) {
   EXPECT_DEATH(report_of(Bug::kOutOfBoundsShared), "use-after-poison");
   EXPECT_DEATH(report_of(Bug::kOutOfBoundsStatic), "use-after-poison|out of bounds");

@@ -23,8 +23,7 @@ class Fiber {
   // Makes this fiber run `entry`, which must never return, at the next switch to it.
   void prepare(void (*entry)());
 
-  // Suspends `from` and resumes `to`. With `last`, `from` is never resumed and its frames are
-  // dropped.
+  // Suspends `from`, resumes `to`. With `last`, `from` is never resumed, its frames are dropped.
   static void switch_to(Fiber& from, Fiber& to, bool last = false);
 
  private:

@@ -137,8 +137,7 @@ Knowledge knowledge_of(const Thread& thread);
 void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
 void finish_async_copies(Thread& thread);          // at thread exit
 
-// ---- messages: streamable, so that a message is built without owning anything in between ----
-// ------------
+// ---- messages: streamable, so that one is built without owning anything in between ----
 
 struct Where {
   Site site;

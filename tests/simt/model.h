@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The SIMT model as the PTX boundary (src/cuda/ptx) sees it: what every wrapper's host twin calls.
-// A kernel launched here runs one fiber per CUDA thread; see README.md for what is modelled and
-// checked.
+// A kernel launched here runs one fiber per CUDA thread; README.md: what is modelled and checked.
 //
 // A broken rule (race, divergence, deadlock, bad address, ...) ends the launch: launch() throws
 // Error with the kernel's file and line of every thread involved. Nothing is ever only logged.
@@ -44,8 +43,7 @@ struct Geometry {
   bool overlap_previous = false;  // programmatic dependent launch
 };
 
-// What ran since the program started: for the speed figures, and for tests that prove work was
-// done.
+// What ran since the program started: for speed figures and for tests that prove work was done.
 struct Counters {
   uint64_t threads, switches, collectives, matrix_products, checked_accesses;
 };

@@ -4,11 +4,10 @@
 //
 //   sync_threads       to everybody in the block (kept as one number, Machine::floor)
 //   named barriers     from all that arrive to all that wait
-//   sync_warp          among the lanes of the mask; shuffles, votes, ldmatrix and mma spread
-//   nothing acquire / release  through the word in global or shared memory, between blocks too; so
-//   does a
-//                      relaxed atomic with a thread_fence before it on one side and after it on the
-//                      other
+//   sync_warp          among the lanes of the mask; shuffles, votes, ldmatrix, mma spread nothing
+//   acquire / release  through the word in global or shared memory, between blocks too; so does a
+//                      relaxed atomic with a thread_fence before it on one side and after it on
+//                      the other
 //   kernel boundary    everything, unless the launch overlaps its predecessor: then nothing before
 //                      wait_for_previous_kernel
 #include <algorithm>

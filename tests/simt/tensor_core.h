@@ -2,10 +2,8 @@
 // How a tensor core adds. One element of D is computed in blocks of `block` products, k ascending:
 //   1. products are exact; with the accumulator they form one sum of block + 1 terms;
 //   2. every term is aligned to the largest exponent among them (a product's exponent is the sum of
-//   its
-//      factors' exponents, not normalised) and cut, toward zero, `fraction` bits below it;
-//   3. the cut terms are added exactly; the sum is cut toward zero to fp32; it is the next
-//   accumulator.
+//      its factors' exponents, not normalised) and cut, toward zero, `fraction` bits below it;
+//   3. the cut terms are added exactly; the sum, cut toward zero to fp32, is the next accumulator.
 // NaN and infinity follow IEEE; every NaN result is 0x7fffffff. Hopper adds 16 products at a time
 // with 25 bits: verified on an H100 (README.md). Ampere and Ada add 8 with 24 bits: from published
 // measurements, not verified here. E4m3 as sm_90's mma.sync does it: widened to half, 16 products

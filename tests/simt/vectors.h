@@ -101,8 +101,7 @@ struct Group {
   std::vector<uint32_t> words;
 };
 
-// Buffer: constructed from a vector or from a count; data(), read(). Status is returned by
-// `failed`.
+// Buffer: constructed from a vector or from a count; data(), read(). `failed` returns a Status.
 template <template <class> class Buffer>
 std::vector<Group> run_groups(bool with_e4m3_mma, Status& failed) {
   std::vector<Group> groups;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // main() of the device side of vectors.cu: prints "name count hash" for each group, the largest
-// errors of the approximate functions as comments, and with an argument writes all words to that
-// file.
+// errors of the approximate functions as comments; with an argument, writes all words to that file.
 #pragma once
 
 #include <cmath>

@@ -166,8 +166,7 @@ void execute_mma(void* const* arguments, uint32_t) {
     const auto& own = *static_cast<MatrixProduct*>(arguments[lane]);
     const int g = lane / 4, t = lane % 4;
     for (int e = 0; e < kWidth; ++e) {
-      // Of four E4m3, the two low ones go into the first sum of 16 products, the others into the
-      // second.
+      // Of four E4m3, the two low ones go into the first sum of 16 products, the others follow.
       const int shift = e * 32 / kWidth, k = e / 2 * 16 + 2 * t + e % 2;
       for (int r = 0; r < 4; ++r)
         a[g + r % 2 * 8].set(k + r / 2 * 8, F, own.a[r] >> shift & kElement);
