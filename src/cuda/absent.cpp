@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The GPU side of a build without CUDA kernels: planning works, so that engines can be built for other
-// machines, and everything that would touch a GPU says why it does not.
+// The GPU side of a build without CUDA kernels: planning works, so that engines can be built for
+// other machines, and everything that would touch a GPU says why it does not.
 #include "cuda/attention_plan.h"
 #include "cuda/int4_gemm_plan.h"
 #include "dovetail/cuda.h"

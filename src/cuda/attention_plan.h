@@ -6,8 +6,7 @@
 //
 //   row blocks  the S * group rows of a KV head, in blocks of the tile's rows
 //   splits      when row blocks * Hk * B leave multiprocessors idle, the keys are cut too; a lane
-//   uses
-//               as many splits as its own length deserves
+//               uses as many splits as its own length deserves
 #pragma once
 
 #include <cstddef>

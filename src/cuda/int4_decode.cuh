@@ -3,12 +3,11 @@
 // u - zero_point (-15 .. 15) in half or bfloat16. The scale is applied to the fp32 sum of a group
 // later: no weight is ever rounded.
 //
-//   word nibbles   7654 3210  ->  pair i = nibbles (i, i + 4) in the low half of each 16 bits, by
-//   one k              odd  even      mask-and-or with an exponent: half 0x6400 | u is 1024 + u,
-//   and one
-//                                 nibble higher 0x6400 | 16 u is 1024 + 16 u; bfloat16 has 7
-//                                 mantissa bits, 0x4300 | u is 128 + u, so its pairs are shifted
-//                                 down one by one
+//   word nibbles   7654 3210   ->   pair i = nibbles (i, i + 4), one in the low bits of each half
+//   k              odd  even        of the word, by one mask-and-or with an exponent: as half,
+//                                   0x6400 | u is 1024 + u, and one nibble higher 0x6400 | 16 u is
+//                                   1024 + 16 u; bfloat16 has 7 mantissa bits, 0x4300 | u is
+//                                   128 + u, so its pairs are shifted down one by one
 #pragma once
 
 #include "cuda/ptx.cuh"

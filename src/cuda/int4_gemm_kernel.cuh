@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// out[M, N] = activations[M, K] x dequantize(weights)[N, K]^T (+ bias) on tensor cores, for every
-// M.
+// out[M, N] = activations[M, K] x dequantize(weights)[N, K]^T (+ bias) on tensor cores, any M.
 //
 // A block walks its slabs of K through a ring of `stages` shared-memory stages filled by cp.async.
 // A warp takes 32 k at a time: activation fragments (ldmatrix), per 8-column tile one word of

@@ -5,11 +5,9 @@
 // Legend: M rows, K in, N out, G group size. A slab is 64 k. A block computes `rows` x `columns`
 // outputs over its share of the slabs, `warps_k` slabs a pipeline stage:
 //
-//     output   <- columns ->         warps_m x warps_n warps cover the block's outputs, 32 columns
-//     and
-//            +---------------+       16 * row_tiles rows each; warps_k such sets share the slabs of
-//            a
-//       rows | block (x, y)  |       stage and add their sums at the end
+//     output   <- columns ->       warps_m x warps_n warps cover the block's outputs, 32 columns
+//            +---------------+     and 16 * row_tiles rows each; warps_k such sets share the slabs
+//       rows | block (x, y)  |     of a stage and add their sums at the end
 //            +---------------+
 //
 // When the outputs give fewer blocks than the GPU holds, K is split over `splits` blocks (grid z);
@@ -50,9 +48,9 @@ inline constexpr int kInt4GemmTileCount = 4;
 // fp32 activations take twice the shared memory and three products each: no 128-row tile.
 inline constexpr int kInt4GemmTileCountFp32 = 3;
 
-// Shared memory of one stage, in this order: activations [warps_k, rows, 64], weights [warps_k,
-// columns, 32 bytes], scales [warps_k, 2 groups, columns] in 4 bytes each, zero points [warps_k, 2,
-// columns].
+// Shared memory of one stage, in this order:
+//   activations [warps_k, rows, 64], weights [warps_k, columns, 32 bytes],
+//   scales [warps_k, 2 groups, columns] in 4 bytes each, zero points [warps_k, 2 groups, columns].
 struct Int4GemmStage {
   int weights, scales, zero_points, bytes;  // offsets, and the end
 };

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The PTX boundary: the one header a kernel includes to reach the hardware. No kernel holds inline
-// PTX, a CUDA intrinsic or a CUDA header; everything of that kind is a short wrapper in ptx/, so
-// that
+// PTX, a CUDA intrinsic or a CUDA header; all of that is a short wrapper in ptx/, so that
 //   - each instruction's fragment layout is written down once, next to the instruction, and
-//   - the same kernel source runs in two worlds: nvcc compiles the PTX below; with
-//   DOVETAIL_SIMT_HOST
-//     g++ compiles the host twin in the same function body, which calls the SIMT model in
-//     tests/simt.
+//   - the same kernel source runs in two worlds: nvcc compiles the PTX below; g++, with
+//     DOVETAIL_SIMT_HOST, the host twin in the same function body, which calls tests/simt's model.
 //
 //   platform.cuh    kernel qualifiers, vector types, thread indices, shared memory
 //   number.cuh      Half, BFloat16, E4m3: conversion, packed arithmetic; lop3, prmt, ex2 and

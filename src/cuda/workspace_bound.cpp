@@ -5,8 +5,8 @@
 // every class of GPU with more multiprocessors than any has. Planners keep to the rules that make
 // the search complete (workspace_bound_test): tiles have a multiple of 64 rows when a call has more
 // than 64, a row being a token of int4_gemm or a token's head within its group; while the number of
-// tiles stays the same, workspace grows with the rows; it never shrinks as capacity or
-// multiprocessors grow.
+// tiles stays the same, workspace grows with the rows; more capacity or multiprocessors never
+// shrink it.
 #include <algorithm>
 #include <optional>
 #include <vector>

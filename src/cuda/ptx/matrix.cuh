@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// ldmatrix and mma.sync. Warp-wide: all 32 lanes call, from the same line. With g = lane / 4 and
-// t = lane % 4, a 32-bit register holds two adjacent 16-bit elements, the lower index in the low
-// half:
+// ldmatrix and mma.sync. Warp-wide: all 32 lanes call, from the same line. A 32-bit register holds
+// two adjacent 16-bit elements, the lower index in the low half; g = lane / 4, t = lane % 4:
 //
 //   m16n8k16   A 16x16 row-major     a[0] = A[g    ][2t, 2t+1]      a[2] = A[g    ][2t+8, 2t+9]
 //                                    a[1] = A[g + 8][2t, 2t+1]      a[3] = A[g + 8][2t+8, 2t+9]
 //              B 16x8  (k by n)      b[0] = B[2t, 2t+1][g]          b[1] = B[2t+8, 2t+9][g]
 //              C, D 16x8             d[0], d[1] = D[g][2t, 2t+1]    d[2], d[3] = D[g + 8][2t, 2t+1]
 //
-//   m16n8k32   the same picture with four 8-bit elements a register: A[g][4t .. 4t+3], A[g +
-//   8][..],
-//              then columns +16; b[0] = B[4t .. 4t+3][g], b[1] = B[4t+16 ..][g]; C and D as above.
+//   m16n8k32   the same picture with four 8-bit elements a register: A[g][4t .. 4t+3],
+//              A[g + 8][..], then columns +16; b[0] = B[4t .. 4t+3][g], b[1] = B[4t+16 ..][g];
+//              C and D as above.
 //
 // Accumulation is in fp32: see tensor_core.h of the host model for the exact rounding.
 #pragma once
@@ -81,8 +80,7 @@ DOVETAIL_DEVICE void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t (&a)[4],
 // bytes, 16-byte aligned) of matrix j; lanes from 8 * Count on give no address. Lane receives
 //   plain:      r[j] = row g,  columns 2t, 2t+1 of matrix j     (an A fragment, or B stored n by k)
 //   Transposed: r[j] = rows 2t, 2t+1 of column g                (a B fragment stored k by n)
-// For A of m16n8k16 the four matrices are (rows 0-7, k 0-7), (8-15, 0-7), (0-7, 8-15), (8-15,
-// 8-15).
+// For A of m16n8k16 the matrices are (rows 0-7, k 0-7), (8-15, 0-7), (0-7, 8-15), (8-15, 8-15).
 template <int Count, bool Transposed = false>
 DOVETAIL_DEVICE void load_matrix(uint32_t (&r)[Count], const void* row DOVETAIL_SITE) {
   static_assert(Count == 1 || Count == 2 || Count == 4);

@@ -93,8 +93,7 @@ DOVETAIL_DEVICE void store_release(uint32_t* address, uint32_t v DOVETAIL_SITE) 
 }
 
 // Returns the value before the addition. Acquire and release: what this thread (and, through a
-// barrier before the call, its block) wrote is visible to whoever adds later, and the other way
-// round.
+// barrier before the call, its block) wrote is visible to whoever adds later, and vice versa.
 DOVETAIL_DEVICE uint32_t atomic_add_acquire_release(uint32_t* address, uint32_t v DOVETAIL_SITE) {
 #if defined(DOVETAIL_SIMT_HOST)
   return simt::atomic(address, simt::AtomicOp::kAddAcquireRelease, v, site);

@@ -106,8 +106,7 @@ DOVETAIL_DEVICE uint32_t e4m3_in_software(float v) {
   if (magnitude > 0x7f800000u) return 0x7fu;
   if (magnitude >= 0x43e00000u) return sign | 0x7eu;  // 448 and beyond
   if (magnitude < 0x3c800000u) {
-    // Below 2^-6, the smallest normal: adding 2^14 leaves the value in units of 2^-9, the subnormal
-    // step.
+    // Below 2^-6, the smallest normal: 2^14 + x is in units of 2^-9, the step of subnormals.
     return sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) & 0xffu);
   }
   // The mantissa is rounded to 3 bits in place, then the exponent re-biased by 127 - 7.
@@ -126,8 +125,7 @@ DOVETAIL_DEVICE uint32_t e4m3_to_half2_in_software(uint16_t v) {
   return r;
 }
 
-// Two floats to two E4m3 (element 0 in the low byte), saturating: beyond 448 becomes 448, NaN
-// stays.
+// Two floats to two E4m3 (element 0 in the low byte), saturating: beyond 448 is 448, NaN stays.
 DOVETAIL_DEVICE uint16_t pack2_e4m3(float low, float high) {
 #if defined(DOVETAIL_SIMT_HOST)
   return simt::pack_e4m3x2(low, high);

@@ -115,8 +115,8 @@ DOVETAIL_DEVICE void barrier_arrive(uint32_t id, uint32_t threads DOVETAIL_SITE)
 }
 
 // Programmatic dependent launch (LaunchConfig::overlap_previous). Nothing that an earlier kernel
-// writes may be touched before wait_for_previous_kernel; below sm_90 kernels never overlap and both
-// are no-ops.
+// writes may be touched before wait_for_previous_kernel; below sm_90, without overlap, both are
+// no-ops.
 DOVETAIL_DEVICE void wait_for_previous_kernel() {
 #if defined(DOVETAIL_SIMT_HOST)
   simt::wait_for_previous_kernel();
