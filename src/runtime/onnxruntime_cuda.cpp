@@ -23,14 +23,15 @@ fs::path folder_of(const OrtApi& api) {
   return fs::canonical(info.dli_fname, error).parent_path();
 }
 
-// Why the dynamic linker cannot load the provider; empty when it can. Its functions are bound
-// lazily: they live in the library that ONNX Runtime loads before it.
+// Why the dynamic linker cannot load the provider; empty when it can. Alone it lacks one symbol,
+// which ONNX Runtime's own library brings: that is no complaint.
 std::string linker_complaint(const fs::path& provider) {
   if (void* handle = ::dlopen(provider.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
     ::dlclose(handle);
     return {};
   }
-  return ::dlerror();
+  const std::string complaint = ::dlerror();
+  return complaint.find("Provider_GetHost") == std::string::npos ? complaint : "";
 }
 
 Status append(const OrtApi& api, OrtSessionOptions* options) {
@@ -66,11 +67,15 @@ Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions
                      " has no CUDA provider: run `pip install onnxruntime-gpu`, or name its "
                      "libonnxruntime.so");
   }
-  if (const std::string complaint = linker_complaint(provider); !complaint.empty()) {
-    return not_found("device cuda: ONNX Runtime's CUDA provider cannot be loaded: ", complaint,
-                     " (are CUDA's and cuDNN's libraries on LD_LIBRARY_PATH?)");
+  const Status appended = append(*library.api, options);
+  if (appended.ok()) {
+    return appended;
   }
-  return append(*library.api, options);
+  const std::string complaint = linker_complaint(provider);
+  return complaint.empty()
+             ? appended
+             : not_found("device cuda: ONNX Runtime's CUDA provider cannot be loaded: ", complaint,
+                         " (are CUDA's and cuDNN's libraries on LD_LIBRARY_PATH?)");
 }
 
 }  // namespace dovetail

@@ -5,15 +5,26 @@
 //
 // Two readers are kept per byte, of different warps where possible. A write that races with several
 // reads is therefore found through one of them; a race only with a third reader can be missed.
+#include <dlfcn.h>
+
 #include <bit>
 #include <cstdio>
 
 #include "simt/arena.h"
 
-extern "C" char __executable_start;
-
 namespace dovetail::simt {
 namespace {
+
+// The program, or the shared library, that the model and its kernels are linked into.
+const Dl_info module = [] {
+  Dl_info info{};
+  dladdr(reinterpret_cast<const void*>(&check_place), &info);
+  return info;
+}();
+
+const char* module_start() {
+  return static_cast<const char*>(module.dli_fbase);
+}
 
 bool operator==(const Cell& a, const Cell& b) {
   return std::memcmp(&a, &b, sizeof(Cell)) == 0;
@@ -23,18 +34,12 @@ struct At {
   Place place;
 };
 std::ostream& operator<<(std::ostream& out, At at) {
-  const char* address = &__executable_start + (at.place >> 1);
+  const char* address = module_start() + (at.place >> 1);
   if (at.place & 1) return out << Where{std::bit_cast<Site>(address)};
   char command[512], line[512] = "";
-  char self[256] = "";
-  FILE* link = popen("readlink -f /proc/$PPID/exe", "r");
-  if (link == nullptr) return out << static_cast<const void*>(address);
-  const bool known = fgets(self, sizeof self, link) != nullptr;
-  pclose(link);
-  self[strcspn(self, "\n")] = 0;
-  std::snprintf(command, sizeof command, "addr2line -e '%s' %#x 2>/dev/null", self,
+  std::snprintf(command, sizeof command, "addr2line -e '%s' %#x 2>/dev/null", module.dli_fname,
                 (at.place >> 1) - 1);
-  FILE* pipe = known ? popen(command, "r") : nullptr;
+  FILE* pipe = popen(command, "r");
   if (pipe == nullptr) return out << static_cast<const void*>(address);
   const bool found = fgets(line, sizeof line, pipe) != nullptr && line[0] != '?';
   pclose(pipe);
@@ -45,7 +50,7 @@ std::ostream& operator<<(std::ostream& out, At at) {
 }
 
 Place place_of(const void* pc) {
-  return static_cast<Place>(static_cast<const char*>(pc) - &__executable_start) << 1;
+  return static_cast<Place>(static_cast<const char*>(pc) - module_start()) << 1;
 }
 
 struct Check {

@@ -24,7 +24,7 @@ inline constexpr size_t kRedZone = 256;
 // Special values of Cell::write, below any stamp of a launch.
 inline constexpr Stamp kRedZoneCell = 0, kUninitialised = 2, kInFlight = 4, kHost = 6;
 
-// Where in the code: offset from the program's start, times two, plus one for a Site.
+// Where in the code: offset from the module's start, times two, plus one for a Site.
 using Place = uint32_t;
 Place place_of(const Site& site);
 
