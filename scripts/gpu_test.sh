@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The CUDA kernels on a real GPU: builds the cuda preset for this machine, runs the tests labelled gpu, then
-# compute-sanitizer on a reduced table. Fails when a tool is missing or finds anything, and ends with a summary for
+# The CUDA kernels on a real GPU, alone and inside the TensorRT plugins: builds the cuda preset for this machine, runs
+# the tests labelled gpu, then compute-sanitizer on a reduced table. Fails when a tool is missing or finds anything, and ends with a summary for
 # docs/gpu-verification.md.
 #
 #   scripts/gpu_test.sh [build folder]
@@ -14,8 +14,9 @@ for tool in nvcc nvidia-smi compute-sanitizer cmake ctest; do
 done
 
 cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES=native -DDOVETAIL_PYTHON=OFF -DDOVETAIL_ONNXRUNTIME=OFF \
-  -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_TENSORRT=OFF -DDOVETAIL_BENCHMARKS=OFF
-cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test simt_vectors example_cuda_int4_gemm
+  -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_BENCHMARKS=OFF
+cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test gpu_plugin_host_test gpu_plugin_host_abi8_test \
+  simt_vectors example_cuda_int4_gemm
 ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error
 "$build/examples/example_cuda_int4_gemm"
 
@@ -23,14 +24,14 @@ summary=()
 # sanitize TOOL LINE: on each test the tool must exit with 0, run tests, and end with exactly this summary.
 sanitize() {
   local test log
-  for test in gpu_int4_gemm_test gpu_attention_test; do
-    log=$build/sanitizer-$1-$test.log
-    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda/$test" \
-      --gtest_filter='Table*/6:Table*/18:Table*/2?:*Splits*:Cases*/*tree*:Cases*/*types*:Cases*/*ragged*' \
+  for test in cuda/gpu_int4_gemm_test cuda/gpu_attention_test plugin_host/gpu_plugin_host_test; do
+    log=$build/sanitizer-$1-${test#*/}.log
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/$test" \
+      --gtest_filter='Table*/6:Table*/18:Table*/2?:*Splits*:Cases*/*tree*:Cases*/*types*:Cases*/*ragged*:Libraries*' \
       >"$log" 2>&1 || { tail -20 "$log"; exit 1; }
     grep -q '\[  PASSED  \] [1-9]' "$log" || { echo "gpu_test: $1 ran no test of $test" >&2; exit 1; }
     grep -qF "$2" "$log" || { echo "gpu_test: $1 printed no clean summary" >&2; tail -20 "$log"; exit 1; }
-    summary+=("$1, $test: $(grep -o '\[  PASSED  \] .*' "$log" | cut -c14-), $2")
+    summary+=("$1, ${test#*/}: $(grep -o '\[  PASSED  \] .*' "$log" | cut -c14-), $2")
   done
 }
 sanitize memcheck "ERROR SUMMARY: 0 errors"

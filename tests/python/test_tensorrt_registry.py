@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin library before TensorRT 11's registry (package tensorrt-lean-cu13), without a GPU."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from packages import BUILD
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "python" / "dovetail" / "libdovetail_tensorrt.so"
@@ -158,3 +161,23 @@ def test_serialised_state_makes_the_runtime_plugin():
     fields = [["dovetail_state_version", "int32", 1]]
     answer = drive([attention(*fields, phase="RUNTIME"), int4(*fields, phase="RUNTIME")])
     assert [c["ok"] for c in answer["created"]] == [True, True]
+
+
+def test_the_plugin_host_lists_the_creators_of_another_vendors_library():
+    """NVIDIA's own V3 plugin library, from the same package, in the host that tests ours."""
+    folder = Path(importlib.util.find_spec("tensorrt_lean_libs").origin).parent
+    library = next(folder.glob("libnvinfer_vc_plugin.so.*"))
+    done = subprocess.run(
+        [BUILD / "tests" / "plugin_host" / "plugin_host", library, LIBRARY],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    theirs, attention_line, int4_line = done.stdout.splitlines()
+    assert theirs.startswith('ROIAlign_TRT version 2 namespace "" (PLUGIN CREATOR_V3ONE): ')
+    assert "sampling_ratio spatial_scale" in theirs
+    assert attention_line.startswith('AttentionPlugin version 1 namespace "" (PLUGIN CREATOR_V3ONE)')
+    assert int4_line.endswith(
+        ": gemm_n gemm_k group_size has_zero_points has_bias weight_layout compute_mode"
+    )
