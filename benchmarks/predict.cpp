@@ -8,8 +8,8 @@
 //
 // One call takes   max(bytes / (read * kReadShare), flops / (matrix * share of the operator))
 //                  + kStart for each launch.
-// The shares and kStart are what the kernels are built for; docs/performance.md says beside them how
-// close an H100 comes. That other GPUs give the same shares of their ceilings is the prediction.
+// The shares and kStart are what the kernels are built for; docs/performance.md says how close an
+// H100 comes to them. That other GPUs give the same shares of their ceilings is the prediction.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

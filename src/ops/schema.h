@@ -74,8 +74,8 @@ struct OpSchema {
   const AttributeSpec* find_attribute(std::string_view attribute_name) const;
 };
 
-// Every operator of the library, and the first of them: those that TensorRT has as plugins. The rest
-// exist where graphs are not left to TensorRT's own fusions.
+// Every operator of the library, and the first of them: those that TensorRT has as plugins. The
+// others exist where graphs are not left to TensorRT's own fusions.
 std::span<const OpSchema* const> all_schemas();
 std::span<const OpSchema* const> plugin_schemas();
 
