@@ -54,7 +54,7 @@ Status Generation::State::add_prompt(const std::string& prompt, const GenerateOp
   if (prompt.empty()) {
     return invalid_argument("prompt ", index, " is empty, expected some text to continue");
   }
-  Result<std::vector<std::int32_t>> tokens = model_->tokenizer.encode(prompt, true);
+  Result<std::vector<std::int32_t>> tokens = model_->tokenizer->encode(prompt, true);
   if (!tokens.ok()) {
     return tokens.status();
   }
@@ -80,7 +80,7 @@ Status Generation::State::add_prompt(const std::string& prompt, const GenerateOp
   timing.prompt_tokens += tokens->size();
   lanes_.push_back({.history = std::move(*tokens),
                     .max_tokens = wanted > 0 ? wanted : std::numeric_limits<std::size_t>::max(),
-                    .detokenizer = tokenizer::Detokenizer(model_->tokenizer),
+                    .detokenizer = tokenizer::Detokenizer(*model_->tokenizer),
                     .stop = std::move(*stop)});
   return Status::success();
 }

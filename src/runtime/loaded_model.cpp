@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -36,12 +37,10 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::open(const std::string& folder
   if (!package.ok()) {
     return package.status();
   }
-  Result<tokenizer::Tokenizer> tokens =
-      tokenizer::Tokenizer::load(package->file("tokenizer.json").string());
-  if (!tokens.ok()) {
-    return tokens.status();
-  }
-  auto model = std::make_shared<LoadedModel>(std::move(*package), std::move(*tokens), options);
+  // The tokenizer's tables take longer than the weights, which are only mapped.
+  std::future<Result<tokenizer::Tokenizer>> loading = std::async(
+      std::launch::async, &tokenizer::Tokenizer::load, package->file("tokenizer.json").string());
+  auto model = std::make_shared<LoadedModel>(std::move(*package), options);
   if (model->options.threads == 0) {
     model->options.threads = available_cores();
   }
@@ -51,10 +50,12 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::open(const std::string& folder
                                    .threads = model->options.threads,
                                    .engine_library = options.engine_library,
                                    .operator_library = options.operator_library});
-  if (!engine.ok()) {
-    return engine.status();
+  Result<tokenizer::Tokenizer> tokens = loading.get();
+  if (!tokens.ok() || !engine.ok()) {
+    return tokens.ok() ? engine.status() : tokens.status();
   }
   model->engine = std::move(*engine);
+  model->tokenizer = std::move(*tokens);
   return model;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@
 namespace dovetail {
 
 struct LoadedModel {
-  LoadedModel(Package opened, tokenizer::Tokenizer tokens, const SessionOptions& session)
-      : package(std::move(opened)), tokenizer(std::move(tokens)), options(session) {}
+  LoadedModel(Package opened, const SessionOptions& session)
+      : package(std::move(opened)), options(session) {}
 
   // Threads of `options` are resolved: at least 1.
   static Result<std::shared_ptr<LoadedModel>> open(const std::string& folder,
@@ -30,8 +31,8 @@ struct LoadedModel {
   static Result<DecoderHandle> borrow_decoder(const std::shared_ptr<LoadedModel>& model,
                                               std::int64_t batch);
 
-  const Package package;  // the engine binds its mapped tables
-  const tokenizer::Tokenizer tokenizer;
+  const Package package;                          // the engine binds its mapped tables
+  std::optional<tokenizer::Tokenizer> tokenizer;  // there when open() has returned
   SessionOptions options;
   std::unique_ptr<Engine> engine;
 

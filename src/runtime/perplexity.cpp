@@ -71,7 +71,7 @@ Result<PerplexityReport> measure_perplexity(const std::shared_ptr<LoadedModel>& 
     return invalid_argument("stride is ", options.stride,
                             ", expected 1 to window - 1 = ", options.window - 1);
   }
-  Result<std::vector<std::int32_t>> tokens = model->tokenizer.encode(text, false);
+  Result<std::vector<std::int32_t>> tokens = model->tokenizer->encode(text, false);
   if (!tokens.ok()) {
     return tokens.status();
   }

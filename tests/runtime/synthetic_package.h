@@ -85,8 +85,9 @@ inline std::shared_ptr<LoadedModel> scripted_model(const SyntheticPackage& synth
   Result<tokenizer::Tokenizer> tokens =
       tokenizer::Tokenizer::load(synthetic.path() + "/tokenizer.json");
   EXPECT_TRUE(tokens.ok()) << tokens.status().message();
-  auto model = std::make_shared<LoadedModel>(std::move(*package), std::move(*tokens),
+  auto model = std::make_shared<LoadedModel>(std::move(*package),
                                              SessionOptions{.prefill_chunk = prefill_chunk});
+  model->tokenizer = std::move(*tokens);
   model->engine = std::make_unique<ScriptedEngine>(model->package, script);
   return model;
 }

@@ -124,7 +124,7 @@ TEST(Tokenizer, SaysWhatIsMissing) {
   ASSERT_FALSE(tokenizer.ok());
   EXPECT_EQ(tokenizer.status().code(), StatusCode::kNotFound);
   EXPECT_EQ(tokenizer.status().message(),
-            "/nonexistent/tokenizer.json: the tokenizer file cannot be opened");
+            "cannot open /nonexistent/tokenizer.json: No such file or directory");
 }
 
 }  // namespace

@@ -12,10 +12,6 @@
 namespace dovetail::tokenizer {
 namespace {
 
-uint64_t pair_key(int32_t left, int32_t right) {
-  return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
-}
-
 bool is_set(const Json* field) {
   if (field == nullptr) return false;
   if (field->is_string()) return !field->get_ref<const std::string&>().empty();
@@ -25,7 +21,8 @@ bool is_set(const Json* field) {
 
 }  // namespace
 
-BpeModel::BpeModel(const Json& json) {
+BpeModel::BpeModel(const TokenizerFile& file) {
+  const Json& json = require_object(file.json, "model", "the file");
   const Json* type = find_field(json, "type", "model");  // files before version 0.9 leave it out
   if (type != nullptr && *type != "BPE") {
     refuse_unsupported("model is a ", type_of(json, "model"), ", supported is byte-level BPE");
@@ -41,25 +38,20 @@ BpeModel::BpeModel(const Json& json) {
   }
   fuse_unk_ = bool_field(json, "fuse_unk", false, "model");
   ignore_merges_ = bool_field(json, "ignore_merges", false, "model");
-  read_vocabulary(json);
+  require_object(json, "vocab", "model");
+  read_vocabulary(file);
   read_merges(json);
 }
 
-void BpeModel::read_vocabulary(const Json& json) {
-  const Json& vocabulary = require_object(json, "vocab", "model");
+void BpeModel::read_vocabulary(const TokenizerFile& file) {
   int32_t largest = -1;
-  for (const auto& [token, value] : vocabulary.items()) {
-    largest = std::max(largest, token_id_value(value, "model.vocab"));
-  }
-  tokens_.assign(static_cast<size_t>(largest) + 1, nullptr);
-  ids_.reserve(vocabulary.size());
-  for (const auto& [token, value] : vocabulary.items()) {
-    const auto id = value.get<int32_t>();
-    const std::string*& slot = tokens_[static_cast<size_t>(id)];
-    if (slot != nullptr) {
-      refuse_corrupt("model.vocab gives id ", id, " to both '", *slot, "' and '", token, "'");
+  for (const auto& [token, id] : file.vocabulary) largest = std::max(largest, id);
+  tokens_ = TokenTable(file.vocabulary.size(), static_cast<size_t>(largest + 1));
+  for (const auto& [token, id] : file.vocabulary) {
+    if (!tokens_.add(token, id)) {
+      refuse_corrupt("model.vocab gives id ", id, " to both '", *tokens_.text(id), "' and '", token,
+                     "'");
     }
-    slot = &ids_.emplace(token, id).first->first;
     size_t at = 0;
     if (token.empty()) continue;
     const char32_t character = next_code_point(token, at);
@@ -69,52 +61,37 @@ void BpeModel::read_vocabulary(const Json& json) {
 
 void BpeModel::read_merges(const Json& json) {
   const Json& merges = require_array(json, "merges", "model");
-  merges_.reserve(merges.size());
+  merges_ = MergeTable(merges.size());
   uint32_t rank = 0;
   for (const Json& merge : merges) {
     if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      add_merge(merge[0].get<std::string>(), merge[1].get<std::string>(), rank++);
+      add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(),
+                rank++);
       continue;
     }
     if (!merge.is_string()) {
       refuse_corrupt("model.merges[", rank, "] is neither a pair nor a string");
     }
-    const auto& text = merge.get_ref<const std::string&>();
+    const std::string_view text = merge.get_ref<const std::string&>();
     if (text.starts_with("#version")) continue;
     const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+    if (space == text.npos || text.find(' ', space + 1) != text.npos) {
       refuse_corrupt("model.merges[", rank, "] is '", text, "', expected two tokens and one space");
     }
     add_merge(text.substr(0, space), text.substr(space + 1), rank++);
   }
 }
 
-void BpeModel::add_merge(const std::string& left, const std::string& right, uint32_t rank) {
-  const auto known = [&](const std::string& token) {
+void BpeModel::add_merge(std::string_view left, std::string_view right, uint32_t rank) {
+  const auto known = [&](std::string_view token) {
     const auto id = token_id(token);
     if (!id)
       refuse_corrupt("model.merges[", rank, "] needs '", token,
                      "', which is not in the vocabulary");
     return *id;
   };
-  const int32_t merged = known(left + right);
-  merges_[pair_key(known(left), known(right))] = {rank, merged};
-}
-
-std::optional<int32_t> BpeModel::token_id(std::string_view token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-const std::string* BpeModel::token(int32_t id) const {
-  return id >= 0 && static_cast<size_t>(id) < tokens_.size() ? tokens_[static_cast<size_t>(id)]
-                                                             : nullptr;
-}
-
-const BpeModel::Merge* BpeModel::find_merge(int32_t left, int32_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+  const int32_t merged = known(std::string(left).append(right));
+  merges_.add(known(left), known(right), {rank, merged});
 }
 
 Status BpeModel::characters(std::string_view piece, std::vector<Symbol>& symbols) const {
@@ -163,7 +140,7 @@ void BpeModel::merge_pairs(std::vector<Symbol>& symbols) const {
   candidates.reserve(symbols.size());
   const auto candidate_at = [&](int32_t position) -> std::optional<Candidate> {
     if (position < 0 || symbols[position].next < 0) return std::nullopt;
-    const Merge* merge = find_merge(symbols[position].id, symbols[symbols[position].next].id);
+    const Merge* merge = merges_.find(symbols[position].id, symbols[symbols[position].next].id);
     if (merge == nullptr) return std::nullopt;
     return Candidate{merge->rank, position, merge->id};
   };

@@ -3,12 +3,11 @@
 #include "runtime/tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <new>
 
 #include "ops/message.h"
+#include "runtime/memory_map.h"
 #include "runtime/tokenizer/vocabulary.h"
 
 namespace dovetail::tokenizer {
@@ -29,11 +28,11 @@ Status encode_text(const Vocabulary& vocabulary, std::string_view text, std::vec
 }  // namespace
 
 Result<Tokenizer> Tokenizer::load(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return not_found(path, ": the tokenizer file cannot be opened");
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) return data_loss(path, ": the tokenizer file cannot be read");
-  Result<Tokenizer> tokenizer = parse(text);
+  const Result<MemoryMap> file = MemoryMap::open(path);
+  if (!file.ok()) return file.status();
+  const std::span<const std::byte> bytes = file->bytes();
+  Result<Tokenizer> tokenizer =
+      parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!tokenizer.ok()) {
     return Status(tokenizer.status().code(), concat(path, ": ", tokenizer.status().message()));
   }
@@ -42,7 +41,7 @@ Result<Tokenizer> Tokenizer::load(const std::string& path) {
 
 Result<Tokenizer> Tokenizer::parse(std::string_view json) {
   try {
-    return Tokenizer(std::make_shared<const Vocabulary>(Json::parse(json)));
+    return Tokenizer(std::make_shared<const Vocabulary>(read_tokenizer_file(json)));
   } catch (const Refusal& refusal) {
     return refusal.status;
   } catch (const Json::parse_error& error) {

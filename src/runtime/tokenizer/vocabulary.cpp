@@ -11,10 +11,10 @@
 namespace dovetail::tokenizer {
 namespace {
 
-const Json& version_checked(const Json& json) {
-  const std::string version = require_string(json, "version", "the file");
+const TokenizerFile& version_checked(const TokenizerFile& file) {
+  const std::string version = require_string(file.json, "version", "the file");
   if (version != "1.0") refuse_unsupported("version is '", version, "', supported is '1.0'");
-  return json;
+  return file;
 }
 
 template <class T>
@@ -53,11 +53,12 @@ void append_decoded(std::string_view token, std::string& out) {
 
 }  // namespace
 
-Vocabulary::Vocabulary(const Json& json)
-    : model(require_object(version_checked(json), "model", "the file")),
-      normalizer(read_optional<Normalizer>(json, "normalizer")),
-      pre_tokenizer(read_optional<PreTokenizer>(json, "pre_tokenizer")),
-      post_processor(read_optional<PostProcessor>(json, "post_processor")) {
+Vocabulary::Vocabulary(const TokenizerFile& file)
+    : model(version_checked(file)),
+      normalizer(read_optional<Normalizer>(file.json, "normalizer")),
+      pre_tokenizer(read_optional<PreTokenizer>(file.json, "pre_tokenizer")),
+      post_processor(read_optional<PostProcessor>(file.json, "post_processor")) {
+  const Json& json = file.json;
   if (const Json* tokens = find_field(json, "added_tokens", "the file")) {
     added_tokens = AddedTokens(*tokens, model, normalizer);
   }
@@ -79,7 +80,7 @@ void Vocabulary::append_bytes(int32_t id, bool skip_special_tokens, std::string&
   const AddedToken* added = added_tokens.find(id);
   if (added != nullptr) {
     if (!(skip_special_tokens && added->special)) append_decoded(added->decoded, out);
-  } else if (const std::string* token = model.token(id)) {
+  } else if (const auto token = model.token(id)) {
     append_decoded(*token, out);
   }
 }

@@ -16,7 +16,7 @@ namespace dovetail::tokenizer {
 
 struct Vocabulary {
   // `json` is the whole file. Throws Refusal.
-  explicit Vocabulary(const Json& json);
+  explicit Vocabulary(const TokenizerFile& file);
 
   // Appends the bytes of `id`; nothing for an unknown id or a special token to be skipped.
   void append_bytes(int32_t id, bool skip_special_tokens, std::string& out) const;
