@@ -36,14 +36,14 @@ struct At {
 std::ostream& operator<<(std::ostream& out, At at) {
   const char* address = module_start() + (at.place >> 1);
   if (at.place & 1) return out << Where{std::bit_cast<Site>(address)};
-  char command[512], line[512] = "";
+  char command[512], line[512] = "?";
   std::snprintf(command, sizeof command, "addr2line -e '%s' %#x 2>/dev/null", module.dli_fname,
                 (at.place >> 1) - 1);
-  FILE* pipe = popen(command, "r");
-  if (pipe == nullptr) return out << static_cast<const void*>(address);
-  const bool found = fgets(line, sizeof line, pipe) != nullptr && line[0] != '?';
-  pclose(pipe);
-  if (!found) return out << static_cast<const void*>(address);
+  if (FILE* pipe = popen(command, "r")) {
+    if (fgets(line, sizeof line, pipe) == nullptr) line[0] = '?';
+    pclose(pipe);
+  }
+  if (line[0] == '?') return out << static_cast<const void*>(address);
   line[strcspn(line, " \n")] = 0;
   const char* name = std::strrchr(line, '/');
   return out << (name != nullptr ? name + 1 : line);
@@ -161,20 +161,14 @@ namespace dovetail::simt {
 namespace {
 
 // One announced access of a kernel; the compiler calls this for stack variables too.
-template <size_t Bytes>
-inline void announced(const void* address, Access access, const void* pc) {
-  const size_t offset = offset_of(address);
-  if (offset >= kArenaBytes || machine.current == nullptr) return;
-  if (Bytes <= 16 && offset % Bytes != 0) {
-    fail(text("misaligned: ", *machine.current, " accesses ", Bytes, " bytes at ", address, ", ",
-              At{place_of(pc)}));
-  }
-  check_cells(offset, Bytes, access, false, place_of(pc));
-}
-
-void announced_range(const void* address, size_t bytes, Access access, const void* pc) {
+inline void announced(const void* address, size_t bytes, bool aligned, Access access,
+                      const void* pc) {
   const size_t offset = offset_of(address);
   if (offset >= kArenaBytes || machine.current == nullptr || bytes == 0) return;
+  if (aligned && offset % bytes != 0) {
+    fail(text("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
+              At{place_of(pc)}));
+  }
   check_cells(offset, bytes, access, false, place_of(pc));
 }
 
@@ -182,30 +176,22 @@ void announced_range(const void* address, size_t bytes, Access access, const voi
 }  // namespace dovetail::simt
 
 namespace simt = dovetail::simt;
-#define DOVETAIL_ANNOUNCED(bytes)                                                             \
-  extern "C" void __tsan_read##bytes(void* address) {                                         \
-    simt::announced<bytes>(address, simt::Access::kRead, __builtin_return_address(0));        \
-  }                                                                                           \
-  extern "C" void __tsan_write##bytes(void* address) {                                        \
-    simt::announced<bytes>(address, simt::Access::kWrite, __builtin_return_address(0));       \
-  }                                                                                           \
-  extern "C" void __tsan_unaligned_read##bytes(void* address) {                               \
-    simt::announced_range(address, bytes, simt::Access::kRead, __builtin_return_address(0));  \
-  }                                                                                           \
-  extern "C" void __tsan_unaligned_write##bytes(void* address) {                              \
-    simt::announced_range(address, bytes, simt::Access::kWrite, __builtin_return_address(0)); \
+#define DOVETAIL_ANNOUNCE(name, bytes, aligned, access, ...)                       \
+  extern "C" void __tsan_##name(void* address __VA_OPT__(, ) __VA_ARGS__) {        \
+    simt::announced(address, bytes, aligned, access, __builtin_return_address(0)); \
   }
+#define DOVETAIL_ANNOUNCED(bytes)                                             \
+  DOVETAIL_ANNOUNCE(read##bytes, bytes, true, simt::Access::kRead)            \
+  DOVETAIL_ANNOUNCE(write##bytes, bytes, true, simt::Access::kWrite)          \
+  DOVETAIL_ANNOUNCE(unaligned_read##bytes, bytes, false, simt::Access::kRead) \
+  DOVETAIL_ANNOUNCE(unaligned_write##bytes, bytes, false, simt::Access::kWrite)
 DOVETAIL_ANNOUNCED(1)
 DOVETAIL_ANNOUNCED(2)
 DOVETAIL_ANNOUNCED(4)
 DOVETAIL_ANNOUNCED(8)
 DOVETAIL_ANNOUNCED(16)
-extern "C" void __tsan_read_range(void* address, size_t bytes) {
-  simt::announced_range(address, bytes, simt::Access::kRead, __builtin_return_address(0));
-}
-extern "C" void __tsan_write_range(void* address, size_t bytes) {
-  simt::announced_range(address, bytes, simt::Access::kWrite, __builtin_return_address(0));
-}
+DOVETAIL_ANNOUNCE(read_range, bytes, false, simt::Access::kRead, size_t bytes)
+DOVETAIL_ANNOUNCE(write_range, bytes, false, simt::Access::kWrite, size_t bytes)
 extern "C" void __tsan_vptr_update(void**, void*) {}
 extern "C" void __tsan_vptr_read(void**) {}
 extern "C" void __tsan_init() {}

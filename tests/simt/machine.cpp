@@ -195,72 +195,75 @@ void Machine::suspend(Thread::State state, const char* operation, Site site) {
   dispatch(current, /*last=*/false);
 }
 
-// ---- block barriers ----
+// ---- block barriers: number 0 is sync_threads ----
+
+namespace {
+
+void meet(uint32_t id, uint32_t threads, bool wait, const char* name, Site site) {
+  Thread& self = *machine.current;
+  Barrier& barrier = machine.barriers[id];
+  barrier.site = site;
+  barrier.expected = threads;
+  if (id != 0) {
+    gather(barrier.gathered, self);
+    advance_clock(self);
+  }
+  if (wait) barrier.waiting.push_back(&self);
+  if (++barrier.arrived < threads) {
+    self.barrier = id;
+    if (wait) machine.suspend(Thread::State::kAtBarrier, name, site);
+    return;
+  }
+  if (id == 0) synchronise_block();
+  if (settings().order == Order::kBackward) {
+    std::reverse(barrier.waiting.begin(), barrier.waiting.end());
+  }
+  for (Thread* thread : barrier.waiting) {
+    if (id != 0) {
+      thread->known.merge(barrier.gathered);
+      thread->knows_beyond_warp = true;
+    }
+    if (thread != &self) machine.make_ready(thread);
+  }
+  barrier.waiting.clear();
+  barrier.arrived = 0;
+  barrier.gathered = {};
+}
+
+}  // namespace
 
 void sync_threads(Site site) {
   Thread& self = *machine.current;
-  Barrier& barrier = machine.barriers[0];
+  const Barrier& barrier = machine.barriers[0];
   ++machine.counters.collectives;
-  if (machine.done != 0) {
-    for (const auto& thread : machine.threads) {
-      if (thread->state == Thread::State::kDone) {
-        fail(text("divergent barrier: ", *thread, " left the kernel, but ", self,
-                  " waits in sync_threads at ", Where{site}));
-      }
+  for (const auto& thread : machine.threads) {
+    if (machine.done == 0) break;
+    if (thread->state == Thread::State::kDone) {
+      fail(text("divergent barrier: ", *thread, " left the kernel, but ", self,
+                " waits in sync_threads at ", Where{site}));
     }
   }
   if (barrier.arrived != 0 && !same_place(barrier.site, site)) {
     fail(text("divergent barrier: ", *barrier.waiting.front(), " waits in sync_threads at ",
               Where{barrier.site}, ", ", self, " at ", Where{site}));
   }
-  barrier.site = site;
-  barrier.expected = static_cast<uint32_t>(machine.threads.size());
-  if (++barrier.arrived < barrier.expected) {
-    barrier.waiting.push_back(&self);
-    self.barrier = 0;
-    machine.suspend(Thread::State::kAtBarrier, "sync_threads", site);
-    return;
-  }
-  synchronise_block();
-  if (settings().order == Order::kBackward) {
-    std::reverse(barrier.waiting.begin(), barrier.waiting.end());
-  }
-  for (Thread* thread : barrier.waiting) machine.make_ready(thread);
-  barrier.waiting.clear();
-  barrier.arrived = 0;
+  meet(0, static_cast<uint32_t>(machine.threads.size()), true, "sync_threads", site);
 }
 
 void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site) {
-  Thread& self = *machine.current;
   const char* name = wait ? "barrier_sync" : "barrier_arrive";
   ++machine.counters.collectives;
   if (id == 0 || id > 15 || threads == 0 || threads % 32 != 0) {
     fail(text(name, "(", id, ", ", threads, ") at ", Where{site},
               ": expected an id of 1 .. 15 and a multiple of 32 threads"));
   }
-  Barrier& barrier = machine.barriers[id];
+  const Barrier& barrier = machine.barriers[id];
   if (barrier.arrived != 0 && barrier.expected != threads) {
-    fail(text("divergent barrier: ", self, " expects ", threads, " threads at barrier ", id, ", ",
-              Where{site}, "; others expect ", barrier.expected, " at ", Where{barrier.site}));
+    fail(text("divergent barrier: ", *machine.current, " expects ", threads, " threads at barrier ",
+              id, ", ", Where{site}, "; others expect ", barrier.expected, " at ",
+              Where{barrier.site}));
   }
-  barrier.site = site;
-  barrier.expected = threads;
-  gather(barrier.gathered, self);
-  advance_clock(self);
-  if (++barrier.arrived < barrier.expected) {
-    if (!wait) return;
-    barrier.waiting.push_back(&self);
-    self.barrier = id;
-    machine.suspend(Thread::State::kAtBarrier, name, site);
-    return;
-  }
-  if (wait) barrier.waiting.push_back(&self);
-  for (Thread* thread : barrier.waiting) {
-    thread->known.merge(barrier.gathered);
-    thread->knows_beyond_warp = true;
-    if (thread != &self) machine.make_ready(thread);
-  }
-  barrier = Barrier{};
+  meet(id, threads, wait, name, site);
 }
 
 // ---- surroundings and messages ----

@@ -126,7 +126,7 @@ inline uint32_t thread_of(Stamp stamp) {
 void advance_clock(Thread& thread);
 void gather(Knowledge& into, const Thread& from);
 void synchronise_block();
-void synchronise_warp(Warp& warp, uint32_t first_thread, uint32_t mask);
+void synchronise_warp(uint32_t first_thread, uint32_t mask);
 void release_to(uintptr_t address, const Knowledge& knowledge);
 void acquire_from(uintptr_t address, Thread& thread, bool at_next_fence);
 void forget_releases();  // at a kernel boundary

@@ -40,8 +40,9 @@ bool is_ordered(Stamp earlier, const Thread& thread) {
   }
   const uint32_t clock = (earlier >> 1) & kMaxClock;
   const uint32_t number = thread_of(earlier);
-  if (block_of(earlier) == machine.block_number) {
-    return number == thread.number || clock <= machine.floor || thread.known.seen[number] >= clock;
+  if (block_of(earlier) == machine.block_number &&
+      (number == thread.number || clock <= machine.floor || thread.known.seen[number] >= clock)) {
+    return true;
   }
   if (thread.known.foreign == nullptr) return false;
   const auto found = thread.known.foreign->find(block_of(earlier));
@@ -96,7 +97,7 @@ void synchronise_block() {
   }
 }
 
-void synchronise_warp(Warp&, uint32_t first_thread, uint32_t mask) {
+void synchronise_warp(uint32_t first_thread, uint32_t mask) {
   bool beyond = false;
   for (uint32_t lane = 0; lane < 32; ++lane) {
     if (mask >> lane & 1) beyond |= machine.threads[first_thread + lane]->knows_beyond_warp;
@@ -132,29 +133,19 @@ void synchronise_warp(Warp&, uint32_t first_thread, uint32_t mask) {
 }
 
 void release_to(uintptr_t address, const Knowledge& knowledge) {
-  Knowledge& word = releases[address];
-  auto merged = word.foreign == nullptr ? std::make_shared<ForeignClocks>()
-                                        : std::make_shared<ForeignClocks>(*word.foreign);
-  if (knowledge.foreign != nullptr) {
-    for (const auto& [block, clocks] : *knowledge.foreign) merge_clocks((*merged)[block], clocks);
-  }
-  merge_clocks((*merged)[machine.block_number], knowledge.seen);
-  word.foreign = std::move(merged);
-  word.previous_kernel_done |= knowledge.previous_kernel_done;
+  const auto own =
+      std::make_shared<const ForeignClocks>(ForeignClocks{{machine.block_number, knowledge.seen}});
+  releases[address].merge({{}, own, knowledge.previous_kernel_done});
+  releases[address].merge({{}, knowledge.foreign, false});
 }
 
 void acquire_from(uintptr_t address, Thread& thread, bool at_next_fence) {
   const auto found = releases.find(address);
   if (found == releases.end()) return;
-  if (at_next_fence) {
-    if (thread.to_acquire == nullptr) thread.to_acquire = std::make_unique<Knowledge>();
-    thread.to_acquire->merge(found->second);
-    return;
+  if (at_next_fence && thread.to_acquire == nullptr) {
+    thread.to_acquire = std::make_unique<Knowledge>();
   }
-  thread.known.merge(found->second);
-  const auto own = found->second.foreign->find(machine.block_number);
-  if (own != found->second.foreign->end()) merge_clocks(thread.known.seen, own->second);
-  thread.knows_beyond_warp = true;
+  (at_next_fence ? *thread.to_acquire : thread.known).merge(found->second);
 }
 
 void forget_releases() {
@@ -163,13 +154,8 @@ void forget_releases() {
 
 void thread_fence() {
   Thread& self = *machine.current;
-  if (self.to_acquire != nullptr) {
-    self.known.merge(*self.to_acquire);
-    const auto own = self.to_acquire->foreign->find(machine.block_number);
-    if (own != self.to_acquire->foreign->end()) merge_clocks(self.known.seen, own->second);
-    self.knows_beyond_warp = true;
-    self.to_acquire.reset();
-  }
+  if (self.to_acquire != nullptr) self.known.merge(*self.to_acquire);
+  self.to_acquire.reset();
   self.at_fence = std::make_unique<Knowledge>(knowledge_of(self));
   advance_clock(self);
 }

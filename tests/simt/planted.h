@@ -72,8 +72,8 @@ Status dependent(const DependentParameters& p, bool overlap_previous);
 
 // Times: `rounds` mma per warp / shuffles / shared-memory increments per thread.
 struct WorkParameters {
-  int mma, shuffles, increments;
-  float* out;
+  int mma = 0, shuffles = 0, increments = 0;
+  float* out = nullptr;
 };
 Status work(const WorkParameters& p, uint32_t blocks);
 

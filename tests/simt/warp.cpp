@@ -69,6 +69,13 @@ void warp_call(const char* operation, uint32_t mask, Site site, void* argument, 
   }
 }
 
+template <class Argument, class Function>
+void for_each_lane(void* const* arguments, uint32_t mask, Function function) {
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    if (mask >> lane & 1) function(lane, *static_cast<Argument*>(arguments[lane]));
+  }
+}
+
 struct ShuffleArgument {
   uint32_t value, argument;
   int mode;
@@ -76,22 +83,16 @@ struct ShuffleArgument {
 };
 
 void execute_shuffle(void* const* arguments, uint32_t mask) {
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    auto& own = *static_cast<ShuffleArgument*>(arguments[lane]);
-    uint32_t source = lane;
-    if (own.mode == 0) source = own.argument;
-    if (own.mode == 1) source = lane ^ own.argument;
-    if (own.mode == 2) source = lane + own.argument;
-    if (own.mode == 3) source = lane - own.argument;
-    if (own.mode == 0) source %= 32;
-    if (source > 31) source = lane;
+  for_each_lane<ShuffleArgument>(arguments, mask, [&](uint32_t lane, ShuffleArgument& own) {
+    const uint32_t by_mode[] = {own.argument % 32, lane ^ own.argument, lane + own.argument,
+                                lane - own.argument};
+    const uint32_t source = by_mode[own.mode] > 31 ? lane : by_mode[own.mode];
     if ((mask >> source & 1) == 0) {
       fail(text("shuffle: lane ", lane, " reads lane ", source, ", which is not in the mask ",
                 std::hex, mask));
     }
     own.result = static_cast<ShuffleArgument*>(arguments[source])->value;
-  }
+  });
 }
 
 struct BallotArgument {
@@ -101,14 +102,11 @@ struct BallotArgument {
 
 void execute_ballot(void* const* arguments, uint32_t mask) {
   uint32_t votes = 0;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) && static_cast<BallotArgument*>(arguments[lane])->predicate) {
-      votes |= 1u << lane;
-    }
-  }
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if (mask >> lane & 1) static_cast<BallotArgument*>(arguments[lane])->result = votes;
-  }
+  for_each_lane<BallotArgument>(arguments, mask, [&](uint32_t lane, const BallotArgument& own) {
+    votes |= uint32_t{own.predicate} << lane;
+  });
+  for_each_lane<BallotArgument>(arguments, mask,
+                                [&](uint32_t, BallotArgument& own) { own.result = votes; });
 }
 
 struct MatrixLoad {
@@ -208,8 +206,7 @@ uint32_t ballot(bool predicate, uint32_t mask, Site site) {
 
 void sync_warp(uint32_t mask, Site site) {
   warp_call(kSyncWarp, mask, site, nullptr, [](void* const*, uint32_t lanes) {
-    const uint32_t warp = machine.current->number / 32;
-    synchronise_warp(machine.warps[warp], warp * 32, lanes);
+    synchronise_warp(machine.current->number / 32 * 32, lanes);
   });
 }
 
