@@ -81,6 +81,9 @@ def problems(entries: list[dict]) -> list[str]:
                 where = f"{kernel['name']}, sm_{entry['architecture']}"
                 found.append(f"{where}: spills {kernel['spill_bytes']} bytes of registers")
         compiler, rows = _read(entry["unit"])
+        if not compiler and any(RECORDED.glob("*.txt")):
+            found.append(f"{entry['unit']}: not recorded; {RECORD_AGAIN}")
+            continue
         if compiler != entry["compiler"]:
             before = f"recorded with {compiler}" if compiler else "nothing recorded"
             print(f"cubins: compared spills only: nvcc is {entry['compiler']}, {before}")

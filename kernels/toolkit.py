@@ -12,12 +12,12 @@ import sysconfig
 from typing import NamedTuple
 
 # Opcodes that tell how a kernel works, counted as they stand in the binary (not as often as they
-# run): wide loads, cp.async, ldmatrix, tensor-map copies, matrix products, local memory.
+# run): wide loads, cp.async, ldmatrix, bulk copies, matrix products, local memory.
 INSTRUCTIONS = {
     "LDG.128": r"LDG\..*\b128\b",
     "LDGSTS": r"LDGSTS\b",
     "LDSM": r"LDSM\b",
-    "UTMALDG": r"UTMALDG\b",
+    "TMA": r"(UTMALDG|UBLKCP)\b",
     "HMMA": r"HMMA\b",
     "HGMMA": r"HGMMA\b",
     "LOCAL": r"(LDL|STL)\b",
