@@ -14,6 +14,7 @@ what the files hold and how to add an architecture or a variant."""
 
 import argparse
 import concurrent.futures
+import fnmatch
 import hashlib
 import json
 import os
@@ -41,11 +42,17 @@ ARCHITECTURES = {
     "120": "sm_120",
     "121": "sm_121",
 }
+# Units for one architecture alone, by pattern; the others are for all.
+ONLY = {"*_sm90a": "90", "*_warpgroup_*": "90"}
 FLAGS = ["-std=c++20", "--expt-relaxed-constexpr", "--Werror", "all-warnings"]
 
 
 class Failed(Exception):
     """One sentence, and the tool's output."""
+
+
+def _serves(unit: str, arch: str) -> bool:
+    return all(arch == only for name, only in ONLY.items() if fnmatch.fnmatch(unit, name))
 
 
 def _source_hash(files: list[str], flags: list[str]) -> str:
@@ -145,7 +152,7 @@ def main() -> int:
 
     nvcc = toolkit.find_nvcc()
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        pairs = [(unit, arch) for unit in units for arch in architectures]
+        pairs = [(unit, arch) for unit in units for arch in architectures if _serves(unit, arch)]
         futures = [pool.submit(build, nvcc, unit, arch, out) for unit, arch in pairs]
         try:
             entries = [future.result() for future in futures]
@@ -153,7 +160,7 @@ def main() -> int:
             pool.shutdown(cancel_futures=True)
             print(f"cubins: {reason}", file=sys.stderr)
             return 1
-    for unit in units if arguments.fatbin else []:
+    for unit in {entry["unit"] for entry in entries} if arguments.fatbin else ():
         _fatbin(nvcc, unit, [entry for entry in entries if entry["unit"] == unit], out)
     count = sum(len(entry["kernels"]) for entry in entries)
     print(f"cubins: {len(entries)} cubins, {count} kernels, in {out}")
