@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """AttentionPlugin, which turns Q and K and writes the cache in the same call, beside torch's SDPA
 (flash and cuDNN) on Q and K that were turned before, and beside the eager torch ops for that RoPE
-and cache write. Prompts, chunks, decode; then trees, FP8, bf16 and a ragged batch beside our own
-plain call."""
+and cache write. Prompts, chunks, decode; then trees, FP8 and a ragged batch beside our own plain
+call."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -33,6 +33,7 @@ class Call:
     dtype: torch.dtype = torch.float16
     cache_type: torch.dtype | None = None
     lengths: tuple[int, ...] = ()  # ragged prompts; `tokens` is the longest
+    capability: int = 0  # 80: ours as on an sm_80
 
     def __post_init__(self) -> None:
         self.cache_type = self.cache_type or self.dtype
@@ -61,6 +62,7 @@ class Call:
             text += f"{self.tokens} tokens" + (f" on {self.past}" if self.past else "")
         text += f", lengths {self.lengths[0]} to {self.lengths[-1]}" if self.lengths else ""
         text += f", B {self.batch}" if self.mode == "decode" or self.batch > 1 else ""
+        text += f", sm_{self.capability} path" if self.capability else ""
         return text + {torch.float16: "", torch.bfloat16: ", bf16", E4M3: ", E4M3"}[self.cache_type]
 
     def turned(self, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
@@ -118,6 +120,7 @@ class Call:
             self.batch,
             self.tokens,
             self.capacity,
+            self.capability,
         )
         filled = torch.full((self.batch,), self.past, dtype=torch.int32, device="cuda")
         prompt = self.mode in ("prefill", "chunked")
@@ -190,6 +193,7 @@ def _row(call: Call, sides: dict[str, Calls], quick: bool, **more) -> dict:
         "ours": OURS,
         "peers": [],
         "peak": "bf16" if call.dtype == torch.bfloat16 else "fp16",
+        "forced": call.capability != 0,
         **call.cost(),
         **more,
     } | gpu_timing.measure(sides, OURS, quick)
@@ -226,6 +230,9 @@ def _peer_cells(quick: bool) -> Iterator[tuple[str, Callable[[], Call]]]:
         for batch in (1, 8) if quick else (1, 8, 32):
             for context in (8192,) if quick else (1024, 8192, 32768):
                 yield "decode", lambda: Call(heads, "decode", 1, context - 1, batch)
+    for heads in () if quick else HEADS:
+        for tokens in (2048, 8192):
+            yield "sm_80", lambda: Call(heads, "prefill", tokens, capability=80)
     if not quick:
         bf16 = torch.bfloat16
         yield "bf16", lambda: Call(HEADS[0], "prefill", 2048, dtype=bf16)

@@ -16,11 +16,12 @@ SHAPES = [(4096, 4096), (4096, 14336), (14336, 4096), (2048, 8192), (896, 4864)]
 ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 512, 2048]
 # Beside group 128, symmetric, fp16, cuda_v1; at 4096 x 14336.
 VARIANTS = {
-    "group 64": ("cuda_v1", {"group": 64}),
-    "group 32": ("cuda_v1", {"group": 32}),
-    "zero points": ("cuda_v1", {"zero_points": True}),
-    "bf16": ("cuda_v1", {"dtype": torch.bfloat16}),
-    "edgellm_v1": ("edgellm_v1", {}),
+    "group 64": ("cuda_v1", 0, {"group": 64}),
+    "group 32": ("cuda_v1", 0, {"group": 32}),
+    "zero points": ("cuda_v1", 0, {"zero_points": True}),
+    "bf16": ("cuda_v1", 0, {"dtype": torch.bfloat16}),
+    "edgellm_v1": ("edgellm_v1", 0, {}),
+    "sm_80 path": ("cuda_v1", 80, {}),
 }
 VARIANT_ROWS = [1, 16, 64, 2048]
 # Rounding of inputs, weights and results: 3e-4 seen in fp16, 2e-3 in bf16.
@@ -59,10 +60,10 @@ class Matrix:
         count = gpu_timing.copies(one["weights"].numel())
         return [{name: tensor.clone() for name, tensor in one.items()} for _ in range(count)]
 
-    def ours(self, m: int, layout: str, packed: list[dict], x: torch.Tensor) -> tuple:
+    def ours(self, x: torch.Tensor, layout: str, packed: list[dict], capability=0) -> tuple:
         """One call for each copy, the output they share, and the plan in words."""
         plan = operators.int4_gemm(
-            m,
+            len(x),
             self.n,
             self.k,
             self.group,
@@ -70,8 +71,9 @@ class Matrix:
             self.dtype,
             self.dtype,
             self.zero_points is not None,
+            capability,
         )
-        y = torch.empty((m, self.n), dtype=self.dtype, device="cuda")
+        y = torch.empty((len(x), self.n), dtype=self.dtype, device="cuda")
         calls = [plan.call(activations=x, output=y, **buffers) for buffers in packed]
         return calls, y, plan.description
 
@@ -135,7 +137,7 @@ def _row(matrix: Matrix, m: int, name: str, summary: dict, **more) -> dict:
 def _beside_peers(matrix: Matrix, dense: torch.Tensor, packed, peers: dict, m: int, quick) -> dict:
     x = _activations(m, matrix.k, torch.float16)
     expected = x.double() @ dense.T
-    calls, y, plan = matrix.ours(m, "cuda_v1", packed, x)
+    calls, y, plan = matrix.ours(x, "cuda_v1", packed)
     sides, errors, absent = {OURS: calls}, {OURS: _checked(OURS, calls, y, expected)}, {}
     for name, (dtype, functions) in peers.items():
         given = x.to(dtype)
@@ -178,13 +180,12 @@ def _shape(k: int, n: int, rows: list[int], quick: bool) -> Iterator[dict]:
 
 
 def _variant(name: str, ours: tuple, plain: tuple, m: int, quick: bool) -> dict:
-    """`ours` and `plain` are (matrix, layout, packed)."""
-    matrix, layout, packed = ours
-    base = plain[0]
+    """`ours` and `plain` are (matrix, layout, packed, capability)."""
+    matrix, base = ours[0], plain[0]
     x = _activations(m, matrix.k, matrix.dtype)
-    calls, y, plan = matrix.ours(m, layout, packed, x)
+    calls, y, plan = matrix.ours(x, *ours[1:])
     errors = {OURS: _checked(OURS, calls, y, x.double() @ matrix.dense().T)}
-    sides = {OURS: calls, "plain": base.ours(m, *plain[1:], x.half())[0]}
+    sides = {OURS: calls, "plain": base.ours(x.half(), *plain[1:])[0]}
     summary = gpu_timing.measure(sides, OURS, quick)
     more_time = 1 / summary["ratio"]["plain"]
     more_bytes = matrix.bytes_read(m) / base.bytes_read(m)
@@ -209,9 +210,9 @@ def measure(quick: bool, wanted: Callable[[str], bool]) -> Iterator[dict]:
     if quick or not wanted("variants"):
         return
     plain = Matrix(*SHAPES[1])
-    plain = (plain, "cuda_v1", plain.packed("cuda_v1"))
-    for name, (layout, options) in VARIANTS.items():
+    plain = (plain, "cuda_v1", plain.packed("cuda_v1"), 0)
+    for name, (layout, capability, options) in VARIANTS.items():
         matrix = Matrix(*SHAPES[1], **options)
-        ours = (matrix, layout, matrix.packed(layout))
+        ours = (matrix, layout, matrix.packed(layout), capability)
         for m in VARIANT_ROWS:
             yield gpu_timing.row_or_reason(lambda: _variant(name, ours, plain, m, quick))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gpu_operators.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <utility>
@@ -33,8 +34,12 @@ int report(const Status& status, char* text) {
 }
 
 template <class Plan, class Buffers, class Problem>
-BenchmarkPlan* make(const Problem& problem, char* text) {
-  const Result<CudaDevice> device = cuda_device();
+BenchmarkPlan* make(const Problem& problem, int capability, char* text) {
+  Result<CudaDevice> device = cuda_device();
+  if (device.ok() && capability == 80) {
+    device->compute_capability = capability;
+    device->shared_memory_bytes = std::min(device->shared_memory_bytes, 163 * 1024);
+  }
   Result<Plan> made = device.ok() ? plan(problem, *device) : Result<Plan>(device.status());
   if (!made.ok()) {
     report(made.status(), text);
@@ -56,7 +61,7 @@ BenchmarkPlan* dovetail_plan_int4_gemm(const BenchmarkInt4Gemm* call, char* text
       .activation_type = static_cast<DataType>(call->activation_type),
       .scale_type = static_cast<DataType>(call->scale_type),
       .m = call->m};
-  return make<CudaInt4GemmPlan, Int4GemmBuffers>(problem, text);
+  return make<CudaInt4GemmPlan, Int4GemmBuffers>(problem, call->capability, text);
 }
 
 BenchmarkPlan* dovetail_plan_attention(const BenchmarkAttention* call, char* text) {
@@ -77,7 +82,7 @@ BenchmarkPlan* dovetail_plan_attention(const BenchmarkAttention* call, char* tex
       .rope_batch = 1,
       .rope_rows = call->capacity,
       .rotary_width = call->head_size};
-  return make<CudaAttentionPlan, AttentionBuffers>(problem, text);
+  return make<CudaAttentionPlan, AttentionBuffers>(problem, call->capability, text);
 }
 
 void dovetail_release(BenchmarkPlan* plan) {

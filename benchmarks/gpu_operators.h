@@ -14,12 +14,13 @@
 
 struct BenchmarkPlan;  // a plan of either operator
 
+// `capability` 80 plans for an sm_80 of this GPU's size, so without what only this GPU has; 0: no.
 struct BenchmarkInt4Gemm {
-  std::int32_t m, n, k, group_size, layout, activation_type, scale_type, zero_points;
+  std::int32_t m, n, k, group_size, layout, activation_type, scale_type, zero_points, capability;
 };
 
 struct BenchmarkAttention {
-  std::int32_t q_heads, kv_heads, head_size, mode, activation_type, cache_type;
+  std::int32_t q_heads, kv_heads, head_size, mode, activation_type, cache_type, capability;
   std::int64_t batch, tokens, capacity;
 };
 

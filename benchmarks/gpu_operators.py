@@ -31,12 +31,12 @@ def _struct(name: str, ctype, fields: list[str], *more: tuple[str, type]) -> typ
 _Int4Gemm = _struct(
     "Int4Gemm",
     ctypes.c_int32,
-    "m n k group_size layout activation_type scale_type zero_points".split(),
+    "m n k group_size layout activation_type scale_type zero_points capability".split(),
 )
 _Attention = _struct(
     "Attention",
     ctypes.c_int32,
-    "q_heads kv_heads head_size mode activation_type cache_type".split(),
+    "q_heads kv_heads head_size mode activation_type cache_type capability".split(),
     *((name, ctypes.c_int64) for name in ("batch", "tokens", "capacity")),
 )
 _Pack = _struct(
@@ -123,7 +123,9 @@ class Plan:
         return run
 
 
-def int4_gemm(m, n, k, group_size, layout, activation_type, scale_type, zero_points) -> Plan:
+def int4_gemm(
+    m, n, k, group_size, layout, activation_type, scale_type, zero_points, capability=0
+) -> Plan:
     call = _Int4Gemm(
         m,
         n,
@@ -133,16 +135,20 @@ def int4_gemm(m, n, k, group_size, layout, activation_type, scale_type, zero_poi
         TYPES[activation_type],
         TYPES[scale_type],
         int(zero_points),
+        capability,
     )
     return Plan(LIBRARY.dovetail_plan_int4_gemm, call, INT4_BUFFERS)
 
 
-def attention(heads, mode, activation_type, cache_type, batch, tokens, capacity) -> Plan:
+def attention(
+    heads, mode, activation_type, cache_type, batch, tokens, capacity, capability=0
+) -> Plan:
     call = _Attention(
         *heads,
         MODES[mode],
         TYPES[activation_type],
         TYPES[cache_type],
+        capability,
         batch,
         tokens,
         capacity,

@@ -131,7 +131,8 @@ def markdown(report: dict) -> str:
         f"{spread('host_launch_us', 1)} us. Shares are of the best.",
         "",
     ]
-    ratios = [(row["ratio"][_best(row)], row["shape"]) for row in timed if row["peers"]]
+    judged = [row for row in timed if row["peers"] and not row.get("forced")]
+    ratios = [(row["ratio"][_best(row)], row["shape"]) for row in judged]
     if ratios:
         text += [f"Worst row: ratio {min(ratios)[0]:.2f} at {min(ratios)[1]}.", ""]
     host = sorted(row["host_us"] for row in timed)

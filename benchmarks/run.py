@@ -93,7 +93,7 @@ def main() -> int:
         "--cells",
         default="",
         help="gpu: only rows of this part: a shape as 4096 x 14336 or variants; prefill, chunked, "
-        "decode, bf16, tree, fp8, ragged",
+        "decode, sm_80, bf16, tree, fp8, ragged",
     )
     parser.add_argument("--threads", default="1,2", help="thread counts, with commas (default 1,2)")
     parser.add_argument("--quick", action="store_true", help="few shapes, short times")
