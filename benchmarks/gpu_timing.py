@@ -77,12 +77,14 @@ def measure(sides: dict[str, Calls], ours: str, quick: bool) -> dict:
 
 
 def _host_us(host_us_of: Callable[[int], float]) -> float:
-    """Of one call among 100 in a row, which the launch queue holds without waiting."""
+    """Of one call among 100 in a row, which the launch queue holds without waiting. The stream is
+    idle afterwards: the buffers of these calls may be freed."""
     series = []
+    STREAM.synchronize()
     with torch.cuda.stream(STREAM):
         for _ in range(7):
-            STREAM.synchronize()
             series.append(host_us_of(100))
+            STREAM.synchronize()
     return statistics.median(series)
 
 
