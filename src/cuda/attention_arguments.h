@@ -2,7 +2,7 @@
 // What the attention kernels are given: one struct for all of them. Plain data.
 //
 // Legend: B lanes, S new tokens (padded), C capacity, Hq / Hk heads, group = Hq / Hk, D head size,
-// R rotary width. Workspace pointers are marked W; every word of them is written before it is read.
+// R rotary width. Workspace pointers are marked W; nothing in them is read that this call did not write.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,8 @@ struct AttentionArguments {
   const void* k_norm_weight;            // [D] or null
   void* output;                         // [B, S, Hq, D]
 
-  void* query;               // W [B, Hk, S * group, D], normed and rotated, activation type
   std::uint32_t* tree_mask;  // W [B, S, mask_words]: mask without padding and out of window
-  std::uint32_t* arrivals;   // W [B, Hk, row_blocks]: splits that are done
+  std::uint64_t* arrivals;   // W [B, Hk, row_blocks]: splits that are done (ptx/arrival.cuh)
   float* partial_tops;  // W [B, Hk, row_blocks, splits, rows, 2]: largest score, sum of weights
   float* partial_sums;  // W [B, Hk, row_blocks, splits, rows, D]
 
@@ -39,6 +38,7 @@ struct AttentionArguments {
   float norm_eps, scale, softcap;
   AttentionMode mode;
   bool shared_rope;
+  bool fused;  // the attention kernel itself writes the one new token to the cache
 };
 
 }  // namespace dovetail::cuda

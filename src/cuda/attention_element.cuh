@@ -42,20 +42,6 @@ DOVETAIL_DEVICE void store_chunk(void* base, int64_t index, const Chunk& x) {
   }
 }
 
-// Chunk `first` of a query row that starts at element `row`; see e4m3_query_place.
-template <class T, bool Permuted>
-DOVETAIL_DEVICE void store_query(void* base, int64_t row, int32_t first, const Chunk& x) {
-  if constexpr (!Permuted) {
-    store_chunk<T>(base, row + first, x);
-  } else {
-    DOVETAIL_UNROLL
-    for (int i = 0; i < 8; i += 2) {
-      *reinterpret_cast<uint32_t*>(static_cast<T*>(base) + row + e4m3_query_place(first + i)) =
-          ptx::pack2<T>(x.value[i], x.value[i + 1]);
-    }
-  }
-}
-
 // Two E4M3 (element 0 in the low byte) to two T; exact.
 template <class T>
 DOVETAIL_DEVICE uint32_t e4m3_to_pair(uint32_t v) {

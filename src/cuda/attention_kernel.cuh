@@ -5,8 +5,12 @@
 // (attention_tile.h). Keys and values stream through `stages` shared-memory stages, one barrier
 // each; scores, weights and sums stay in registers, accumulated in fp32 (FlashAttention-2, Dao
 // 2023; split keys as in Flash-Decoding). Stages that nobody sees are not loaded, stages that
-// everybody sees are not masked. Reads Q and the tree mask that attention_prepare left in the
-// workspace, and the cache as it lies.
+// everybody sees are not masked. Queries are normed and rotated on the way into shared memory.
+//
+// A call of one token is `fused`: the block that sees the new token's slot also makes its K and V,
+// for the cache and for itself; this kernel is the whole call. Otherwise attention_prepare has
+// written the new tokens' K and V, and this kernel starts beside it: what came before that kernel is
+// done, so queries are made ready before waiting for it.
 #pragma once
 
 #include "cuda/attention_output.cuh"
@@ -14,8 +18,7 @@
 namespace dovetail::cuda {
 
 template <class S>
-DOVETAIL_DEVICE void begin_rows(WarpState<S>& state, const AttentionArguments& p, const Lane& lane,
-                                const RowBlock& block, int32_t warp_row) {
+DOVETAIL_DEVICE void begin_rows(WarpState<S>& state) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
@@ -25,14 +28,18 @@ DOVETAIL_DEVICE void begin_rows(WarpState<S>& state, const AttentionArguments& p
     }
     DOVETAIL_UNROLL
     for (int half = 0; half < 2; ++half) {
-      const int32_t row = block.row_begin + warp_row + m * 16 + half * 8 +
-                          static_cast<int32_t>(ptx::lane_index()) / 4;
-      const int32_t token = row / p.group;
-      state.bounds[m][half] = bounds_of(p, lane, token);
       state.top[m][half] = minus_infinity();
       state.total[m][half] = 0.0f;
-      state.token[m][half] = lane.index * p.tokens + token;
     }
+  }
+}
+
+DOVETAIL_DEVICE void view_rows(RowView* views, int32_t rows, const AttentionArguments& p,
+                               const Lane& lane, int32_t row_begin) {
+  for (auto row = static_cast<int32_t>(ptx::thread_index().x); row < rows;
+       row += static_cast<int32_t>(ptx::block_size().x)) {
+    const int32_t token = (row_begin + row) / p.group;
+    views[row] = {bounds_of(p, lane, token), lane.index * p.tokens + token};
   }
 }
 
@@ -40,13 +47,14 @@ DOVETAIL_DEVICE void begin_rows(WarpState<S>& state, const AttentionArguments& p
 template <class S>
 DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_held,
                                   const std::byte* query, const std::byte* stage, int key,
-                                  const AttentionArguments& p, const ScoreRule& rule, bool masked,
-                                  int32_t history, int32_t first) {
+                                  const RowView* views, const AttentionArguments& p,
+                                  const ScoreRule& rule, bool masked, int32_t history,
+                                  int32_t first) {
   const std::byte* keys = stage + key * S::kCacheChunks * 16;
   Scores<S> scores;
   multiply_keys<S>(scores, query_held, query, keys);
   if (rule.cap > 0.0f) cap_scores<S>(scores, rule);
-  if (masked) mask_scores<S>(scores, state, p, history, first);
+  if (masked) mask_scores<S>(scores, views, p, history, first);
   update_softmax<S>(scores, state, rule.unit);
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
@@ -59,33 +67,63 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   using S = AttentionShape<Index, T, Cache>;
   constexpr AttentionTile kTile = S::kTile;
   DOVETAIL_SHARED(uint32_t, arrived);
+  DOVETAIL_SHARED(FreshRows<S>, fresh);
+  DOVETAIL_SHARED(RowView[kTile.rows()], views);
   auto* shared = ptx::shared_memory<std::byte>();
   std::byte* stages = shared + query_bytes(kTile);
-  ptx::wait_for_previous_kernel();
+  const auto wait = [] {
+    ptx::wait_for_previous_kernel();
+    ptx::let_next_kernel_start();
+  };
+  if (p.fused) wait();
 
   // Which rows, which keys.
   const auto x = static_cast<int32_t>(ptx::block_index().x);
   const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
-  const int32_t row_block = p.row_blocks - 1 - x / p.splits;
+  const int32_t row_block = p.row_blocks - 1 - x / p.splits, part = x % p.splits;
   const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
   const RowBlock block = row_block_of(p, lane, row_block * kTile.rows(), kTile.rows());
-  if (block.row_end <= block.row_begin) return;
-  const Split split = split_of(p, block, kTile.keys, x % p.splits);
-  if (x % p.splits >= split.count) return;
+  const Split split = split_of(p, block, kTile.keys, part);
+  if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * kTile.rows(), kTile.rows());
+  if (part >= split.count || split.last == 0) {
+    if (!p.fused) wait();
+    return;
+  }
 
-  // The pipeline: queries travel with the first stage.
-  const KeySource source = key_source(p, lane, kv_head, block.end, sizeof(Cache));
+  // The pipeline. A fused block that sees the new token's slot fills it itself.
+  KeySource source = key_source(p, lane, kv_head, block.end, sizeof(Cache));
+  const bool with_token = p.fused && part == split.count - 1;
+  if (with_token) {
+    source.fresh_slot = source.plain_end = lane.history;
+    source.fresh = reinterpret_cast<const std::byte*>(fresh.part);
+  }
+  const auto stage_of = [&](int32_t tile) {
+    return stages + (tile - split.first) % S::kStages * S::kStageBytes;
+  };
   const auto load = [&](int32_t tile) {
-    if (tile < split.last) {
-      load_keys<S>(stages + (tile - split.first) % S::kStages * S::kStageBytes, source,
-                   block.begin + tile * kTile.keys);
-    }
+    if (tile < split.last) load_keys<S>(stage_of(tile), source, block.begin + tile * kTile.keys);
     ptx::copy_async_commit();
   };
-  const int64_t head_row = (int64_t{lane.index} * p.kv_heads + kv_head) * p.tokens * p.group;
-  load_query<S>(shared, p, head_row + block.row_begin, block.row_end - block.row_begin);
-  DOVETAIL_UNROLL
-  for (int i = 0; i < S::kStages - 1; ++i) load(split.first + i);
+  const auto load_first_stages = [&] {
+    DOVETAIL_UNROLL
+    for (int i = 0; i < S::kStages - 1; ++i) load(split.first + i);
+  };
+  if (p.fused) load_first_stages();
+  prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part);
+  if (!p.fused) {
+    wait();
+    load_first_stages();
+  }
+  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
+  if (split.count > 1 && ptx::thread_index().x == 0) ptx::claim_arrivals(&p.arrivals[item]);
+  const auto put_fresh_row = [&](int32_t tile) {
+    if (tile < split.last) put_fresh<S>(stage_of(tile), source, block.begin + tile * kTile.keys);
+  };
+  if (with_token) {
+    ptx::sync_threads();
+    DOVETAIL_UNROLL
+    for (int i = 0; i < S::kStages - 1; ++i) put_fresh_row(split.first + i);
+  }
 
   const auto warp = static_cast<int32_t>(ptx::warp_index());
   const int32_t warp_row = warp / kTile.key_warps * kTile.warp_rows();
@@ -93,13 +131,15 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   const std::byte* query = shared + warp_row * S::kQueryChunks * 16;
   const ScoreRule rule = score_rule(p);
   WarpState<S> state;
-  begin_rows<S>(state, p, lane, block, warp_row);
+  begin_rows<S>(state);
+  view_rows(views, kTile.rows(), p, lane, block.row_begin);
   QueryFragments<S> query_held;
   for (int32_t tile = split.first; tile < split.last; ++tile) {
     ptx::copy_async_wait<S::kStages - 2>();
     ptx::sync_threads();  // the stage is here, and everyone is done with the one that is next to
                           // fill
     load(tile + S::kStages - 1);
+    if (with_token) put_fresh_row(tile + S::kStages - 1);
     if constexpr (S::kHoldQuery) {
       if (tile == split.first) {
         DOVETAIL_UNROLL
@@ -114,14 +154,13 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     const int32_t first = block.begin + tile * kTile.keys;
     const bool masked = first < block.all_begin || first + kTile.keys > block.all_end;
     attend_stage<S>(state, query_held, query,
-                    stages + (tile - split.first) % S::kStages * S::kStageBytes, warp_key, p, rule,
-                    masked, lane.history, first + warp_key);
+                    stage_of(tile), warp_key, views + warp_row, p, rule, masked,
+                    lane.history, first + warp_key);
   }
   ptx::copy_async_wait<0>();
 
   // Where the rows go.
-  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
-  const int64_t part_row = (item * p.splits + x % p.splits) * kTile.rows();
+  const int64_t part_row = (item * p.splits + part) * kTile.rows();
   const bool alone = split.count == 1;
   const RowSink sink{.output = p.output,
                      .token_row = int64_t{lane.index} * p.tokens,
@@ -134,7 +173,7 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
                      .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
                      .tops = alone ? nullptr : p.partial_tops + 2 * part_row,
                      .sums = alone ? nullptr : p.partial_sums + part_row * p.head_size};
-  settle<S>(state, rule.unit);
+  settle<S>(state, views + warp_row, rule.unit);
   if constexpr (kTile.key_warps == 1) {
     put_rows<S>(state, sink, warp_row);
   } else {
@@ -144,10 +183,11 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
 
   ptx::sync_threads();
   if (ptx::thread_index().x == 0) {
-    arrived = ptx::atomic_add_acquire_release(&p.arrivals[item], 1);
+    arrived = ptx::arrive(&p.arrivals[item]);
   }
   ptx::sync_threads();
   if (arrived != static_cast<uint32_t>(split.count) - 1) return;
+  if (ptx::thread_index().x == 0) ptx::leave_arrivals(&p.arrivals[item]);
   const int64_t first_row = item * p.splits * kTile.rows();
   fold_splits<S>(p, sink, p.partial_tops + 2 * first_row, p.partial_sums + first_row * p.head_size,
                  split.count);

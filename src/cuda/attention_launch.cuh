@@ -43,10 +43,13 @@ struct AttentionLaunches {
                               .stream = stream};
       DOVETAIL_RETURN_IF_ERROR(launch(attention_copy_past<Cache>, copy, arguments));
     }
-    const LaunchConfig before{.grid = {static_cast<uint32_t>(s.prepare_blocks), lanes},
-                              .block = {kPrepareThreads},
-                              .stream = stream};
-    DOVETAIL_RETURN_IF_ERROR(launch(attention_prepare<T, Cache>, before, arguments));
+    if (!s.fused) {
+      const LaunchConfig before{.grid = {static_cast<uint32_t>(s.prepare_blocks), lanes},
+                                .block = {kPrepareThreads},
+                                .stream = stream,
+                                .overlap_previous = s.overlap_kernels};
+      DOVETAIL_RETURN_IF_ERROR(launch(attention_prepare<T, Cache>, before, arguments));
+    }
     const LaunchConfig attend{.grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
                                        static_cast<uint32_t>(arguments.kv_heads), lanes},
                               .block = {static_cast<uint32_t>(kAttentionTiles[s.tile].threads())},

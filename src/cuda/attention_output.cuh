@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a block's sums to the output. Without split keys a row is divided by its total and written.
 // With split keys each block leaves {top, total, sums} in the workspace; the block that arrives
-// last at the row block's counter folds them, in the order of the splits, so the result does not
-// depend on who was last. The counter is cleared by the pre-pass.
+// last at the row block's counter (ptx/arrival.cuh) folds them, in the order of the splits, so the
+// result does not depend on who was last.
 //
 //   fold of parts s:  top = max top_s, total = sum 2^(top_s - top) total_s, sums likewise
 //   (tops in units of the exponent of 2)
@@ -53,7 +53,7 @@ DOVETAIL_DEVICE void put_top(const RowSink& sink, int32_t row, float top, float 
 
 // Totals of the quad's lanes together; tops in exponent units; padding rows are emptied.
 template <class S>
-DOVETAIL_DEVICE void settle(WarpState<S>& state, float unit) {
+DOVETAIL_DEVICE void settle(WarpState<S>& state, const RowView* views, float unit) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
@@ -62,7 +62,7 @@ DOVETAIL_DEVICE void settle(WarpState<S>& state, float unit) {
       total += ptx::shuffle_xor(total, 1);
       total += ptx::shuffle_xor(total, 2);
       state.top[m][half] *= unit;
-      if (state.bounds[m][half].padding()) {
+      if (views[m * 16 + half * 8 + static_cast<int32_t>(ptx::lane_index()) / 4].bounds.padding()) {
         total = 0.0f;
         state.top[m][half] = minus_infinity();
       }
@@ -146,21 +146,43 @@ DOVETAIL_DEVICE void fold_key_warps(const WarpState<S>& state, const RowSink& si
   }
 }
 
+// Output rows of padding tokens among `rows` packed rows from `row_begin` on: zero.
+template <class T>
+DOVETAIL_DEVICE void zero_padding(const AttentionArguments& p, const Lane& lane, int32_t kv_head,
+                                  int32_t row_begin, int32_t rows) {
+  const int32_t real = lane.fresh * p.group, all = p.tokens * p.group;
+  const int32_t from = row_begin > real ? row_begin : real;
+  const int32_t to = row_begin + rows < all ? row_begin + rows : all;
+  const int32_t chunks = p.head_size / 8;
+  for (int32_t i = static_cast<int32_t>(ptx::thread_index().x); i < (to - from) * chunks;
+       i += static_cast<int32_t>(ptx::block_size().x)) {
+    const int32_t row = from + i / chunks;
+    const int64_t token = int64_t{lane.index} * p.tokens + row / p.group;
+    store_chunk<T>(p.output,
+                   (token * p.q_heads + kv_head * p.group + row % p.group) * p.head_size +
+                       i % chunks * 8,
+                   Chunk{});
+  }
+}
+
 // The last block of a row block folds its splits; `first_*` are the workspace of split 0. A warp
-// takes a row: its lanes weigh 32 splits at once, then add up their columns with kBatch loads in
-// flight (one at a time, 50 splits would cost 50 latencies of the L2 cache at the end of every
-// decode step).
+// takes a row; where 16 lanes hold one, two splits at once. Its lanes weigh 32 splits at once, then
+// add up their columns with kBatch loads in flight (one at a time, 50 splits would cost 50 latencies
+// of the L2 cache at the end of every decode step).
 template <class S>
 DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
                                  const float* first_sums, int32_t splits) {
-  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128, kBatch = 8 / kQuads;
+  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128;
+  constexpr int kWays = S::kHeadSize <= 64 ? 2 : 1, kLanes = ptx::kWarpSize / kWays;
+  constexpr int kBatch = 16 / kQuads;
   const auto lane = static_cast<int32_t>(ptx::lane_index());
   const int64_t stride = int64_t{kRows} * p.head_size;
+  const int32_t own_column = lane % kLanes * 4;
   sink.tops = nullptr;
   for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
        row += S::kThreads / ptx::kWarpSize) {
     const float* tops = first_tops + 2 * row;
-    const float* sums = first_sums + int64_t{row} * p.head_size + lane * 4;
+    const float* sums = first_sums + int64_t{row} * p.head_size + own_column;
     float top = minus_infinity();
     for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
       top = larger(top, tops[int64_t{s} * 2 * kRows]);
@@ -177,19 +199,20 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
       const float own_factor = fold_factor(part.x, top);
       total += own_factor * part.y;
       const int32_t count = splits - base < ptx::kWarpSize ? splits - base : ptx::kWarpSize;
-      for (int32_t first = 0; first < count; first += kBatch) {
+      for (int32_t first = 0; first < count; first += kBatch * kWays) {
         ptx::Float4 v[kBatch][kQuads] = {};
         DOVETAIL_UNROLL
         for (int i = 0; i < kBatch * kQuads; ++i) {
-          const int32_t s = first + i / kQuads, column = i % kQuads * 128;
-          if (s < count && column + lane * 4 < p.head_size) {
+          const int32_t s = first + i / kQuads * kWays + lane / kLanes, column = i % kQuads * 128;
+          if (s < count && column + own_column < p.head_size) {
             v[i / kQuads][i % kQuads] =
                 *reinterpret_cast<const ptx::Float4*>(sums + (base + s) * stride + column);
           }
         }
         DOVETAIL_UNROLL
         for (int i = 0; i < kBatch; ++i) {
-          const float factor = ptx::shuffle(own_factor, static_cast<uint32_t>(first + i));
+          const float factor = ptx::shuffle(
+              own_factor, static_cast<uint32_t>(first + i * kWays + lane / kLanes) % ptx::kWarpSize);
           DOVETAIL_UNROLL
           for (int q = 0; q < kQuads; ++q) {
             ptx::Float4& to = folded[q];
@@ -202,9 +225,15 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
     }
     DOVETAIL_UNROLL
     for (uint32_t bit = 16; bit > 0; bit /= 2) total += ptx::shuffle_xor(total, bit);
+    if constexpr (kWays == 2) {
+      for (float* sum : {&folded[0].x, &folded[0].y, &folded[0].z, &folded[0].w}) {
+        *sum += ptx::shuffle_xor(*sum, kLanes);
+      }
+      if (lane >= kLanes) continue;
+    }
     DOVETAIL_UNROLL
     for (int q = 0; q < kQuads; ++q) {
-      const int column = q * 128 + lane * 4;
+      const int column = q * 128 + own_column;
       put_pair<typename S::T>(sink, row, column, total, folded[q].x, folded[q].y);
       put_pair<typename S::T>(sink, row, column + 2, total, folded[q].z, folded[q].w);
     }

@@ -2,6 +2,7 @@
 #include "cuda/attention_plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #include "ops/attention.h"
@@ -14,7 +15,6 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-constexpr int kPrepareHeads = 8;  // heads a block of the pre-pass takes: one a warp
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kMostGridYZ = 65535;
 
@@ -54,6 +54,13 @@ Status check_supported(const AttentionProblem& p, const CudaDevice& device) {
   return Status::success();
 }
 
+// Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
+// use, and keeps 1 KB of every block for itself.
+int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
+  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + static_shared_bytes(t) + 1024);
+  return std::clamp(by_memory, 1, t.resident_blocks());
+}
+
 // The narrowest head size that holds D; of its tiles the first with enough rows, among those that
 // fit shared memory. -1: none fits.
 int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
@@ -62,18 +69,12 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
     const AttentionTile& t = kAttentionTiles[i];
     if (t.head_size < p.attributes.head_size) continue;
     if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
-    if (shared_bytes(t, cache_bytes(p)) + kStaticSharedBytes > device.shared_memory_bytes) continue;
+    if (shared_bytes(t, cache_bytes(p)) + static_shared_bytes(t) > device.shared_memory_bytes) continue;
+    if (t.stage_kb > 48 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) < 2) continue;
     best = i;
     if (t.rows() >= rows) break;
   }
   return best;
-}
-
-// Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
-// use, and keeps 1 KB of every block for itself.
-int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
-  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + kStaticSharedBytes + 1024);
-  return std::clamp(by_memory, 1, t.resident_blocks());
 }
 
 // As many splits as fill the GPU once: `items` blocks a split on `slots` places. A second wave
@@ -94,12 +95,11 @@ AttentionWorkspace layout(const AttentionSchedule& s) {
     next += static_cast<std::size_t>(divide_up(bytes, 256) * 256);
     return offset;
   };
-  at.query = take(p.batch * p.tokens * a.num_q_heads * a.head_size * kQueryBytes);
   const bool tree = p.mode == AttentionMode::kTreeDecode;
   at.tree_mask = take(tree ? p.batch * p.tokens * divide_up(p.tokens, 32) * 4 : 0);
   const std::int64_t items = p.batch * a.num_kv_heads * s.row_blocks;
   const std::int64_t rows = s.splits > 1 ? items * s.splits * kAttentionTiles[s.tile].rows() : 0;
-  at.arrivals = take(s.splits > 1 ? items * 4 : 0);
+  at.arrivals = take(s.splits > 1 ? items * 8 : 0);
   at.partial_tops = take(rows * 2 * 4);
   at.partial_sums = take(rows * a.head_size * 4);
   at.bytes = next;
@@ -122,21 +122,32 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   const AttentionTile& t = kAttentionTiles[s.tile];
   s.shared_bytes = shared_bytes(t, cache_bytes(p));
   s.row_blocks = divide_up(rows, t.rows());
-  s.least_tiles = std::max(1, kLeastSplitKeys / t.keys);
+#ifdef DOVETAIL_TUNE
+  const int least = std::getenv("TUNE_LEAST") ? atoi(std::getenv("TUNE_LEAST")) : kLeastSplitKeys;
+#else
+  const int least = kLeastSplitKeys;
+#endif
+  s.least_tiles = std::max(1, least / t.keys);
+  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && s.row_blocks == 1;
   s.overlap_kernels = device.compute_capability >= 90;
 
   std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;
   if (a.sliding_window_size > 0) {
     most_keys = std::min(most_keys, a.sliding_window_size + p.tokens);
   }
-  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} *
-                             resident_blocks(t, s.shared_bytes, device);
+#ifdef DOVETAIL_TUNE
+  const char* tune = std::getenv("TUNE_RESIDENT");
+  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} * (tune ? atoi(tune) : 1);
+#else
+  const std::int64_t slots = std::max(device.multiprocessors, 1);
+#endif
   s.splits =
-      choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / kLeastSplitKeys);
+      choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / least);
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
   }
-  s.prepare_blocks = divide_up(p.tokens * (a.num_q_heads + 2 * a.num_kv_heads), kPrepareHeads);
+  s.prepare_blocks =
+      divide_up(p.tokens * 2 * a.num_kv_heads, kPrepareThreads / lanes_of_head(a.head_size));
   // About four blocks a multiprocessor for the copy of a separate past.
   s.copy_blocks = std::clamp<std::int64_t>(
       4 * device.multiprocessors / std::max<std::int64_t>(2 * a.num_kv_heads * p.batch, 1), 1, 64);

@@ -23,7 +23,7 @@ namespace dovetail::cuda {
 inline constexpr int kLeastSplitKeys = 128;
 
 struct AttentionWorkspace {
-  std::size_t query, tree_mask, arrivals, partial_tops, partial_sums;  // offsets, 256-aligned
+  std::size_t tree_mask, arrivals, partial_tops, partial_sums;  // offsets, 256-aligned
   std::size_t bytes;
 };
 
@@ -36,7 +36,8 @@ struct AttentionSchedule {
   int least_tiles = 1;                               // stages of keys that a split gets at least
   std::int64_t prepare_blocks = 0, copy_blocks = 0;  // grid x of the other two kernels
   AttentionWorkspace workspace{};
-  bool overlap_kernels = false;  // programmatic dependent launch behind the pre-pass
+  bool fused = false;            // one new token a lane: no pre-pass
+  bool overlap_kernels = false;  // programmatic dependent launch
 };
 
 Result<AttentionSchedule> schedule_attention(const AttentionProblem& problem,

@@ -73,9 +73,8 @@ Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void
       .q_norm_weight = norm ? b.q_norm_weight : nullptr,
       .k_norm_weight = norm ? b.k_norm_weight : nullptr,
       .output = b.output,
-      .query = workspace + s.workspace.query,
       .tree_mask = reinterpret_cast<std::uint32_t*>(workspace + s.workspace.tree_mask),
-      .arrivals = reinterpret_cast<std::uint32_t*>(workspace + s.workspace.arrivals),
+      .arrivals = reinterpret_cast<std::uint64_t*>(workspace + s.workspace.arrivals),
       .partial_tops = reinterpret_cast<float*>(workspace + s.workspace.partial_tops),
       .partial_sums = reinterpret_cast<float*>(workspace + s.workspace.partial_sums),
       .capacity = p.capacity,
@@ -97,6 +96,7 @@ Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void
       .softcap = a.logit_softcap,
       .mode = p.mode,
       .shared_rope = p.rope_batch == 1,
+      .fused = s.fused,
   };
   return functions_of(p).run(s, arguments, stream);
 }

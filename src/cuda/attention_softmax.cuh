@@ -25,8 +25,12 @@ struct WarpState {
   float sums[S::kRowTiles][S::kHeadSize / 8][4];
   float top[S::kRowTiles][2];
   float total[S::kRowTiles][2];  // of this lane's columns; the quad's are added at the end
-  KeyBounds bounds[S::kRowTiles][2];
-  int32_t token[S::kRowTiles][2];  // counted over all lanes: row of the tree mask
+};
+
+// What a row sees: in shared memory, since few stages are masked and registers are short.
+struct RowView {
+  KeyBounds bounds;
+  int32_t token;  // counted over all lanes: row of the tree mask
 };
 
 struct ScoreRule {
@@ -99,9 +103,10 @@ DOVETAIL_DEVICE void cap_scores(Scores<S>& scores, const ScoreRule& rule) {
   }
 }
 
-// Scores of unseen keys become -inf; `first` is the slot of the warp's first key.
+// Scores of unseen keys become -inf; `views` are of the warp's rows, `first` is the slot of its first
+// key.
 template <class S>
-DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const WarpState<S>& state,
+DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const RowView* views,
                                  const AttentionArguments& p, int32_t history, int32_t first) {
   const bool tree = p.mode == AttentionMode::kTreeDecode;
   const int32_t column = static_cast<int32_t>(ptx::lane_index()) % 4 * 2;
@@ -109,13 +114,14 @@ DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const WarpState<S>& state,
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
     for (int half = 0; half < 2; ++half) {
-      const KeyBounds bounds = state.bounds[m][half];
+      const RowView view = views[m * 16 + half * 8 + static_cast<int32_t>(ptx::lane_index()) / 4];
+      const KeyBounds bounds = view.bounds;
       const bool in_tree = tree && !bounds.padding();
       uint32_t bits = 0;
       DOVETAIL_UNROLL
       for (int n = 0; n < S::kKeyTiles; ++n) {
         if (n % 4 == 0 && in_tree) {
-          bits = mask_bits(p.tree_mask + int64_t{state.token[m][half]} * p.mask_words, p.mask_words,
+          bits = mask_bits(p.tree_mask + int64_t{view.token} * p.mask_words, p.mask_words,
                            first + n * 8 - history);
         }
         DOVETAIL_UNROLL

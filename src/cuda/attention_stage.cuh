@@ -9,8 +9,7 @@
 
 #include <cstddef>
 
-#include "cuda/attention_element.cuh"
-#include "cuda/attention_range.cuh"
+#include "cuda/attention_head.cuh"
 
 namespace dovetail::cuda {
 
@@ -36,20 +35,60 @@ struct AttentionShape {
   static_assert(kHeadSize % 16 == 0 && kWarpKeys % 16 == 0 && kStages >= 2);
 };
 
-// The block's query rows; rows and columns that do not exist become zero.
+// Chunk `first` of query row `row` in shared memory. An E4M3 cache wants another order of elements.
 template <class S>
-DOVETAIL_DEVICE void load_query(std::byte* shared, const AttentionArguments& p, int64_t first_row,
-                                int32_t rows) {
+DOVETAIL_DEVICE void put_query(std::byte* shared, int row, int first, const Chunk& x) {
   using T = typename S::T;
-  const auto* from = static_cast<const T*>(p.query) + first_row * p.head_size;
-  DOVETAIL_UNROLL
-  for (int i = static_cast<int>(ptx::thread_index().x); i < S::kTile.rows() * S::kQueryChunks;
-       i += S::kThreads) {
-    const int row = i / S::kQueryChunks, chunk = i % S::kQueryChunks;
-    const bool exists = row < rows && chunk * 8 < p.head_size;
-    ptx::copy_async_16(shared + tile_offset(row, chunk, S::kQueryChunks),
-                       from + (exists ? int64_t{row} * p.head_size + chunk * 8 : 0),
-                       exists ? 16 : 0);
+  if constexpr (!S::kE4m3) {
+    store_chunk<T>(shared + tile_offset(row, first / 8, S::kQueryChunks), 0, x);
+  } else {
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+      const int place = e4m3_query_place(first + i);
+      *reinterpret_cast<uint32_t*>(shared + tile_offset(row, place / 8, S::kQueryChunks) +
+                                   place % 8 * 2) = ptx::pack2<T>(x.value[i], x.value[i + 1]);
+    }
+  }
+}
+
+// K and V of the new token, as the cache holds them.
+template <class S>
+struct alignas(16) FreshRows {
+  typename S::Cache part[2][S::kHeadSize];
+};
+
+// Query rows [row_begin, row_end) of the block into shared memory, rows and columns that do not
+// exist as zeros; with `fresh`, the new token's K and V to the cache and to *fresh as well.
+template <class S>
+DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p, const Lane& lane,
+                                  const RowBlock& block, int32_t kv_head, bool with_token,
+                                  typename S::Cache (*fresh)[S::kHeadSize]) {
+  using T = typename S::T;
+  using Cache = typename S::Cache;
+  constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
+  const int32_t first = thread % kLanes * 8;
+  // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
+  const int32_t before = with_token ? 2 : 0;
+  DOVETAIL_NO_UNROLL
+  for (int32_t base = 0; base < S::kTile.rows() + before; base += kGroups) {
+    const int32_t item = base + thread / kLanes, row = item - before;
+    const bool is_query = row >= 0;
+    const int32_t packed = block.row_begin + row;
+    const int32_t token = is_query ? packed / p.group : 0;
+    const int32_t head = is_query ? kv_head * p.group + packed % p.group
+                                  : p.q_heads + item * p.kv_heads + kv_head;
+    const bool in_block = packed < block.row_end || !is_query;
+    const int32_t position = in_block ? position_of(p, lane, token) : -1;
+    const bool exists = position >= 0 && first < p.head_size;
+    Chunk x = ready_chunk<T>(p, lane, token, head, position, first, exists, kLanes);
+    if (is_query) {
+      if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x);
+    } else if (exists) {
+      scale_for_cache<Cache>(x, p, item);
+      store_chunk<Cache>(p.cache, cache_row(p, lane.index, item, kv_head, lane.history) + first, x);
+      store_chunk<Cache>(fresh[item], first, x);
+    }
   }
 }
 
@@ -57,11 +96,14 @@ DOVETAIL_DEVICE void load_query(std::byte* shared, const AttentionArguments& p, 
 struct KeySource {
   const std::byte* keys;  // slot 0 of the KV head
   const std::byte* values;
+  int32_t plain_end;   // all slots before hold keys that are in the cache already
   int32_t end;         // slots from here on are not read
   int32_t tree_begin;  // from this slot on, position_ids say whether a slot is padding
   const int32_t* position_ids;
   int64_t rope_rows;
   int32_t row_bytes;
+  int32_t fresh_slot;      // the new token's in a fused call: comes from the two rows at `fresh`
+  const std::byte* fresh;  // shared memory; -1 and null otherwise
 
   DOVETAIL_DEVICE bool holds(int32_t slot) const {
     if (slot >= end) return false;
@@ -77,28 +119,58 @@ DOVETAIL_DEVICE KeySource key_source(const AttentionArguments& p, const Lane& la
   const bool tree = p.mode == AttentionMode::kTreeDecode;
   return {.keys = cache + cache_row(p, lane.index, 0, kv_head, 0) * element_bytes,
           .values = cache + cache_row(p, lane.index, 1, kv_head, 0) * element_bytes,
+          .plain_end = tree ? lane.history : end,
           .end = end,
           .tree_begin = tree ? lane.history : end,
           .position_ids = tree ? p.position_ids + int64_t{lane.index} * p.tokens : nullptr,
           .rope_rows = p.rope_rows,
-          .row_bytes = p.head_size * element_bytes};
+          .row_bytes = p.head_size * element_bytes,
+          .fresh_slot = -1,
+          .fresh = nullptr};
 }
 
-// Slots from `first` on into one stage.
+// Slots from `first` on into one stage. Most stages are full of ordinary slots: two addresses and
+// constants. The others ask for each slot.
 template <class S>
 DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source, int32_t first) {
-  constexpr int kChunks = S::kCacheChunks;
+  constexpr int kChunks = S::kCacheChunks, kCopies = S::kTile.keys * kChunks;
   constexpr int kValues = S::kStageBytes / 2;
-  DOVETAIL_UNROLL
-  for (int i = static_cast<int>(ptx::thread_index().x); i < S::kTile.keys * kChunks;
-       i += S::kThreads) {
-    const int key = i / kChunks, chunk = i % kChunks;
-    const bool exists = source.holds(first + key) && chunk * 16 < source.row_bytes;
-    const int64_t from = exists ? int64_t{first + key} * source.row_bytes + chunk * 16 : 0;
+  const auto thread = static_cast<int>(ptx::thread_index().x);
+  if (first + S::kTile.keys <= source.plain_end && source.row_bytes == kChunks * 16) {
+    const int64_t row = int64_t{first} * (kChunks * 16);
+    DOVETAIL_UNROLL
+    for (int i = thread; i < kCopies; i += S::kThreads) {
+      const int to = tile_offset(i / kChunks, i % kChunks, kChunks);
+      ptx::copy_async_16(stage + to, source.keys + row + i * 16);
+      ptx::copy_async_16(stage + kValues + to, source.values + row + i * 16);
+    }
+    return;
+  }
+  DOVETAIL_NO_UNROLL
+  for (int i = thread; i < kCopies; i += S::kThreads) {
+    const int key = i / kChunks, chunk = i % kChunks, slot = first + key;
+    if (slot == source.fresh_slot) continue;
     const int to = tile_offset(key, chunk, kChunks);
+    const bool exists = source.holds(slot) && chunk * 16 < source.row_bytes;
+    const int64_t from = exists ? int64_t{slot} * source.row_bytes + chunk * 16 : 0;
     ptx::copy_async_16(stage + to, source.keys + from, exists ? 16 : 0);
     ptx::copy_async_16(stage + kValues + to, source.values + from, exists ? 16 : 0);
   }
+}
+
+// The new token's row of the stage that starts at slot `first`, which load_keys left out.
+template <class S>
+DOVETAIL_DEVICE void put_fresh(std::byte* stage, const KeySource& source, int32_t first) {
+  constexpr int kChunks = S::kCacheChunks;
+  const int32_t key = source.fresh_slot - first;
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
+  if (key < 0 || key >= S::kTile.keys || thread >= 2 * kChunks) return;
+  const int part = thread / kChunks, chunk = thread % kChunks;
+  *reinterpret_cast<ptx::Vec4*>(stage + part * (S::kStageBytes / 2) +
+                                tile_offset(key, chunk, kChunks)) =
+      chunk * 16 < source.row_bytes
+          ? reinterpret_cast<const ptx::Vec4*>(source.fresh)[part * kChunks + chunk]
+          : ptx::Vec4{};
 }
 
 // A fragment of 16 query rows at step `step` of the head.

@@ -21,39 +21,52 @@ struct AttentionTile {
   int head_size;  // smaller heads are padded with zeros in shared memory
   int row_warps, row_tiles, key_warps;
   int keys;
+  int stage_kb = 48;  // of keys and values on their way or in use; two stages at least
 
   constexpr int rows() const { return 16 * row_tiles * row_warps; }
   constexpr int warp_rows() const { return 16 * row_tiles; }
   constexpr int warp_keys() const { return keys / key_warps; }
   constexpr int threads() const { return 32 * row_warps * key_warps; }
-  // Blocks of a multiprocessor by its 65,536 registers: the kernel is compiled for so many. 128
-  // threads of decode need no more than 168 registers each, everything else up to 255.
-  constexpr int resident_blocks() const {
-    return rows() == 16 && threads() == 128 ? 3 : 256 / threads();
-  }
+  // Blocks of a multiprocessor by its 65,536 registers: the kernel is compiled for so many.
+  constexpr int resident_blocks() const { return 256 / threads(); }
 };
 
-// By head size, then rows. 128 rows of D = 192 and more do not fit 99 KB (sm_86, 89, 120) with two
-// stages, and 32 keys a stage keep 64 rows of D = 256 within it.
+// By head size, then rows; of equal ones the deeper first, for devices that hold its
+// resident_blocks() at once. Decode of one lane reads at the speed of memory only with about 40 KB
+// on their way into each multiprocessor (H100). 128 rows of D = 192 and more do not fit 99 KB
+// (sm_86, 89, 120) with two stages, and 32 keys a stage keep 64 rows of D = 256 within it.
 inline constexpr AttentionTile kAttentionTiles[] = {
+    {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
     {.head_size = 64, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 64, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 80, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 80, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
     {.head_size = 80, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 80, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 96, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 96, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
     {.head_size = 96, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 96, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 128, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 128, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
     {.head_size = 128, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 128, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 192, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32, .stage_kb = 96},
     {.head_size = 192, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32},
     {.head_size = 192, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 32},
+    {.head_size = 256, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32, .stage_kb = 96},
     {.head_size = 256, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32},
     {.head_size = 256, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 32},
 };
 inline constexpr int kAttentionTileCount = sizeof(kAttentionTiles) / sizeof(kAttentionTiles[0]);
+
+inline constexpr int kPrepareThreads = 256;  // a block of the pre-pass
+
+// Lanes of a warp that hold one head of one token, 8 elements each: the power of two from D / 8 on.
+constexpr int lanes_of_head(int head_size) {
+  return head_size <= 64 ? 8 : head_size <= 128 ? 16 : 32;
+}
 
 // ---- shared memory: the query rows, then `stages` times {keys, values} ----
 
@@ -65,17 +78,18 @@ constexpr int query_bytes(const AttentionTile& t) {
 constexpr int stage_bytes(const AttentionTile& t, int cache_bytes) {
   return 2 * t.keys * t.head_size * cache_bytes;
 }
-// Two stages at least; more, up to 48 KB, where heads are small or the cache is FP8.
 constexpr int stages(const AttentionTile& t, int cache_bytes) {
-  const int fitting = 48 * 1024 / stage_bytes(t, cache_bytes);
-  return fitting < 2 ? 2 : fitting > 4 ? 4 : fitting;
+  const int fitting = t.stage_kb * 1024 / stage_bytes(t, cache_bytes);
+  return fitting < 2 ? 2 : fitting > 8 ? 8 : fitting;
 }
 constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
   return query_bytes(t) + stages(t, cache_bytes) * stage_bytes(t, cache_bytes);
 }
 
-// On top of it: a flag, and the alignment of what follows.
-inline constexpr int kStaticSharedBytes = 128;
+// On top of it: a flag, the new token's K and V, what each row sees, and alignment.
+constexpr int static_shared_bytes(const AttentionTile& t) {
+  return 128 + 2 * t.head_size * kQueryBytes + t.rows() * 12;
+}
 
 // Where 16-byte chunk `chunk` of row `row` lies in its row of `chunks` chunks. ldmatrix reads the
 // same chunk of 8 consecutive rows; they must fall on 8 different chunk columns modulo 128 bytes.

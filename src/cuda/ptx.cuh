@@ -6,12 +6,15 @@
 //     DOVETAIL_SIMT_HOST, the host twin in the same function body, which calls tests/simt's model.
 //
 //   platform.cuh    kernel qualifiers, vector types, thread indices, shared memory
-//   number.cuh      Half, BFloat16, E4m3: conversion, packed arithmetic; lop3, prmt, ex2 and
-//   friends memory.cuh      global loads and stores with cache hints, acquire / release, atomics,
-//   fences async_copy.cuh  cp.async with commit and wait groups warp.cuh        shuffles, votes,
-//   warp and block barriers, dependent launch matrix.cuh      ldmatrix, mma.sync
+//   number.cuh      Half, BFloat16, E4m3: conversion, packed arithmetic; lop3, prmt, ex2 and friends
+//   memory.cuh      global loads and stores with cache hints, acquire / release, atomics, fences
+//   arrival.cuh     counters that need no initial value
+//   async_copy.cuh  cp.async with commit and wait groups
+//   warp.cuh        shuffles, votes, warp and block barriers, dependent launch
+//   matrix.cuh      ldmatrix, mma.sync
 #pragma once
 
+#include "cuda/ptx/arrival.cuh"
 #include "cuda/ptx/async_copy.cuh"
 #include "cuda/ptx/matrix.cuh"
 #include "cuda/ptx/memory.cuh"

@@ -204,4 +204,10 @@ uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site) {
   return old;
 }
 
+void claim(uint64_t* address, uint64_t value, uint64_t mask, Site site) {
+  if (offset_of(address) % 8 != 0) fail(text("claim at ", Where{site}, " is misaligned"));
+  check_place(address, 8, Access::kWrite, true, place_of(site));
+  if (((*address ^ value) & mask) != 0) *address = value;
+}
+
 }  // namespace dovetail::simt

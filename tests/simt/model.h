@@ -95,6 +95,9 @@ void copy_async_wait(int pending);
 
 enum class AtomicOp { kLoadAcquire, kStoreRelease, kAddAcquireRelease, kAdd, kAddFloat };
 uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site);
+// *address keeps its value where the bits of `mask` are those of `value`, and becomes `value`
+// elsewhere, garbage that nobody wrote included. Atomic, ordering nothing.
+void claim(uint64_t* address, uint64_t value, uint64_t mask, Site site);
 void thread_fence();
 
 // ---- numbers (number.cpp) ----
