@@ -5,7 +5,8 @@ namespace dovetail::cuda {
 
 const AttentionFunctions kAttentionBf16 = {
     AttentionLaunches<ptx::BFloat16, ptx::BFloat16>::prepare,
-    AttentionLaunches<ptx::BFloat16, ptx::BFloat16>::run,
+    AttentionLaunches<ptx::BFloat16, ptx::BFloat16>::before,
+    AttentionLaunches<ptx::BFloat16, ptx::BFloat16>::attend,
 };
 
 }  // namespace dovetail::cuda

@@ -5,7 +5,8 @@ namespace dovetail::cuda {
 
 const AttentionFunctions kAttentionFp16 = {
     AttentionLaunches<ptx::Half, ptx::Half>::prepare,
-    AttentionLaunches<ptx::Half, ptx::Half>::run,
+    AttentionLaunches<ptx::Half, ptx::Half>::before,
+    AttentionLaunches<ptx::Half, ptx::Half>::attend,
 };
 
 }  // namespace dovetail::cuda

@@ -6,6 +6,8 @@
 // exchanging them: they come from L1, and no shared memory and no barrier is needed.
 #pragma once
 
+#include <bit>
+
 #include "cuda/attention_element.cuh"
 #include "cuda/attention_range.cuh"
 #include "cuda/attention_tile.h"
@@ -47,8 +49,8 @@ DOVETAIL_DEVICE void rotate(Chunk& x, const AttentionArguments& p, int64_t row, 
     if (weight != nullptr) apply_norm<T>(y, factor, weight, partner);
     DOVETAIL_UNROLL
     for (int i = 0; i < 8; i += 4) {
-      const auto c = *reinterpret_cast<const ptx::Float4*>(cos_sin + angle + i);
-      const auto s = *reinterpret_cast<const ptx::Float4*>(cos_sin + half + angle + i);
+      const auto c = std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + angle + i));
+      const auto s = std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + half + angle + i));
       const float cosine[4] = {c.x, c.y, c.z, c.w}, sine[4] = {s.x, s.y, s.z, s.w};
       DOVETAIL_UNROLL
       for (int j = 0; j < 4; ++j) {

@@ -55,7 +55,9 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
   multiply_keys<S>(scores, query_held, query, keys);
   if (rule.cap > 0.0f) cap_scores<S>(scores, rule);
   if (masked) mask_scores<S>(scores, views, p, history, first);
-  update_softmax<S>(scores, state, rule.unit);
+  float factors[S::kRowTiles][2];
+  weigh<S>(scores, state, rule.unit, factors);
+  rescale<S>(state, factors);
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
 

@@ -18,7 +18,11 @@ using AttentionKernel = void (*)(AttentionArguments);
 template <class T, class Cache, int... Tiles>
 constexpr std::array<AttentionKernel, sizeof...(Tiles)> attention_row(
     std::integer_sequence<int, Tiles...>) {
+#ifdef TUNE_HEADS
+  return {[] { if constexpr (kAttentionTiles[Tiles].head_size == 64 || kAttentionTiles[Tiles].head_size == 128) return AttentionKernel{attention_kernel<Tiles, T, Cache>}; else return AttentionKernel{}; }()...};
+#else
   return {attention_kernel<Tiles, T, Cache>...};
+#endif
 }
 
 template <class T, class Cache>
@@ -34,7 +38,8 @@ struct AttentionLaunches {
                          static_cast<uint32_t>(s.shared_bytes));
   }
 
-  static Status run(const AttentionSchedule& s, const AttentionArguments& arguments, void* stream) {
+  static Status before(const AttentionSchedule& s, const AttentionArguments& arguments,
+                       void* stream) {
     const auto lanes = static_cast<uint32_t>(arguments.batch);
     if (arguments.past != nullptr) {
       const LaunchConfig copy{.grid = {static_cast<uint32_t>(s.copy_blocks),
@@ -44,19 +49,25 @@ struct AttentionLaunches {
       DOVETAIL_RETURN_IF_ERROR(launch(attention_copy_past<Cache>, copy, arguments));
     }
     if (!s.fused) {
-      const LaunchConfig before{.grid = {static_cast<uint32_t>(s.prepare_blocks), lanes},
-                                .block = {kPrepareThreads},
-                                .stream = stream,
-                                .overlap_previous = s.overlap_kernels};
-      DOVETAIL_RETURN_IF_ERROR(launch(attention_prepare<T, Cache>, before, arguments));
+      const LaunchConfig pass{.grid = {static_cast<uint32_t>(s.prepare_blocks), lanes},
+                              .block = {kPrepareThreads},
+                              .stream = stream,
+                              .overlap_previous = s.overlap_kernels};
+      DOVETAIL_RETURN_IF_ERROR(launch(attention_prepare<T, Cache>, pass, arguments));
     }
-    const LaunchConfig attend{.grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
+    return Status::success();
+  }
+
+  static Status attend(const AttentionSchedule& s, const AttentionArguments& arguments,
+                       void* stream) {
+    const auto lanes = static_cast<uint32_t>(arguments.batch);
+    const LaunchConfig config{.grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
                                        static_cast<uint32_t>(arguments.kv_heads), lanes},
                               .block = {static_cast<uint32_t>(kAttentionTiles[s.tile].threads())},
                               .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
                               .stream = stream,
                               .overlap_previous = s.overlap_kernels};
-    return launch(find_attention_kernel<T, Cache>(s.tile), attend, arguments);
+    return launch(find_attention_kernel<T, Cache>(s.tile), config, arguments);
   }
 };
 

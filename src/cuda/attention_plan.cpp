@@ -77,6 +77,27 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
   return best;
 }
 
+// The wgmma tile for a prompt, or -1: sm_90 alone, exact head sizes, a cache of the activation's
+// type, and enough blocks that no keys need to be split.
+int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
+  const bool prompt =
+      p.mode == AttentionMode::kPrefill || p.mode == AttentionMode::kChunkedPrefill;
+  if (device.compute_capability != 90 || !prompt || p.cache_type != p.activation_type) return -1;
+  int best = -1;
+  for (int i = 0; i < kAttentionWgmmaTileCount; ++i) {
+    const AttentionWgmmaTile& t = kAttentionWgmmaTiles[i];
+    const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
+    if (t.head_size != p.attributes.head_size || rows < t.rows() ||
+        t.shared_bytes() + t.rows() * 12 + 128 > device.shared_memory_bytes) {
+      continue;
+    }
+    const bool fills = blocks >= device.multiprocessors * t.resident;
+    const bool one_wave = p.mode == AttentionMode::kPrefill || 2 * blocks >= device.multiprocessors;
+    if (fills || (best < 0 && one_wave)) best = i;
+  }
+  return best;
+}
+
 // As many splits as fill the GPU once: `items` blocks a split on `slots` places. A second wave
 // would need shorter splits than one does; workspace_bound relies on splits growing with the
 // device.
@@ -119,9 +140,12 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
                        device.shared_memory_bytes,
                        " bytes of shared memory a block, expected a head of at most 256 and 99 KB");
   }
+  s.wgmma = choose_wgmma(p, rows, device);
   const AttentionTile& t = kAttentionTiles[s.tile];
-  s.shared_bytes = shared_bytes(t, cache_bytes(p));
-  s.row_blocks = divide_up(rows, t.rows());
+  s.shared_bytes = s.wgmma < 0 ? shared_bytes(t, cache_bytes(p))
+                               : kAttentionWgmmaTiles[s.wgmma].shared_bytes();
+  s.row_blocks =
+      divide_up(rows, s.wgmma < 0 ? t.rows() : kAttentionWgmmaTiles[s.wgmma].rows());
 #ifdef DOVETAIL_TUNE
   const int least = std::getenv("TUNE_LEAST") ? atoi(std::getenv("TUNE_LEAST")) : kLeastSplitKeys;
 #else
@@ -141,7 +165,7 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
 #else
   const std::int64_t slots = std::max(device.multiprocessors, 1);
 #endif
-  s.splits =
+  s.splits = s.wgmma >= 0 ? 1 :
       choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / least);
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
@@ -157,9 +181,13 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
 
 std::string describe(const AttentionSchedule& s) {
   const AttentionTile& t = kAttentionTiles[s.tile];
-  return concat("attention: cuda, ", name_of(s.problem.mode), ", tile ", t.rows(), " rows x ",
-                t.keys, " keys, head ", t.head_size, ", ", stages(t, cache_bytes(s.problem)),
-                " stages, ", t.threads(), " threads, ", s.splits, " splits, grid ",
+  const bool wgmma = s.wgmma >= 0;
+  const AttentionWgmmaTile& w = kAttentionWgmmaTiles[wgmma ? s.wgmma : 0];
+  return concat("attention: cuda, ", name_of(s.problem.mode), wgmma ? ", wgmma" : "", ", tile ",
+                wgmma ? w.rows() : t.rows(), " rows x ", wgmma ? w.keys : t.keys, " keys, head ",
+                wgmma ? w.head_size : t.head_size, ", ",
+                wgmma ? w.stages : stages(t, cache_bytes(s.problem)), " stages, ",
+                wgmma ? w.threads() : t.threads(), " threads, ", s.splits, " splits, grid ",
                 s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x",
                 s.problem.batch, ", ", s.shared_bytes, " bytes of shared memory, ",
                 s.workspace.bytes, " bytes of workspace");

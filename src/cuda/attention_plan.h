@@ -29,7 +29,8 @@ struct AttentionWorkspace {
 
 struct AttentionSchedule {
   AttentionProblem problem;
-  int tile = 0;  // index into kAttentionTiles
+  int tile = 0;    // index into kAttentionTiles
+  int wgmma = -1;  // index into kAttentionWgmmaTiles; -1: mma.sync, tile above
   int shared_bytes = 0;
   std::int64_t row_blocks = 0;
   int splits = 1;

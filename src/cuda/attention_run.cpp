@@ -15,6 +15,12 @@ const AttentionFunctions& functions_of(const AttentionProblem& p) {
   return e4m3 ? kAttentionBf16E4m3 : kAttentionBf16;
 }
 
+const AttentionFunctions& attending_functions_of(const AttentionSchedule& s) {
+  if (s.wgmma < 0) return functions_of(s.problem);
+  return s.problem.activation_type == DataType::kFloat16 ? kAttentionWgmmaFp16
+                                                         : kAttentionWgmmaBf16;
+}
+
 Status check_buffers(const AttentionSchedule& s, const AttentionBuffers& b) {
   const AttentionProblem& p = s.problem;
   const bool tree = p.mode == AttentionMode::kTreeDecode;
@@ -49,7 +55,7 @@ Status check_buffers(const AttentionSchedule& s, const AttentionBuffers& b) {
 }  // namespace
 
 Status prepare_attention(const AttentionSchedule& s) {
-  return functions_of(s.problem).prepare(s);
+  return attending_functions_of(s).prepare(s);
 }
 
 Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void* stream) {
@@ -98,7 +104,8 @@ Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void
       .shared_rope = p.rope_batch == 1,
       .fused = s.fused,
   };
-  return functions_of(p).run(s, arguments, stream);
+  DOVETAIL_RETURN_IF_ERROR(functions_of(p).before(s, arguments, stream));
+  return attending_functions_of(s).attend(s, arguments, stream);
 }
 
 }  // namespace dovetail::cuda

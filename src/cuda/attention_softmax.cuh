@@ -140,9 +140,10 @@ DOVETAIL_DEVICE float larger(float a, float b) {
   return a > b ? a : b;
 }
 
-// Scores become weights; what was summed before is scaled to the new top.
+// Scores become weights; what was summed before is to be scaled by `factor` to the new top.
 template <class S>
-DOVETAIL_DEVICE void update_softmax(Scores<S>& scores, WarpState<S>& state, float unit) {
+DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
+                           float (&factors)[S::kRowTiles][2]) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
@@ -167,11 +168,19 @@ DOVETAIL_DEVICE void update_softmax(Scores<S>& scores, WarpState<S>& state, floa
         }
       }
       state.total[m][half] = total;
+      factors[m][half] = factor;
+    }
+  }
+}
+
+template <class S>
+DOVETAIL_DEVICE void rescale(WarpState<S>& state, const float (&factors)[S::kRowTiles][2]) {
+  DOVETAIL_UNROLL
+  for (int m = 0; m < S::kRowTiles; ++m) {
+    DOVETAIL_UNROLL
+    for (int n = 0; n < S::kHeadSize / 8; ++n) {
       DOVETAIL_UNROLL
-      for (int n = 0; n < S::kHeadSize / 8; ++n) {
-        state.sums[m][n][2 * half] *= factor;
-        state.sums[m][n][2 * half + 1] *= factor;
-      }
+      for (int i = 0; i < 4; ++i) state.sums[m][n][i] *= factors[m][i / 2];
     }
   }
 }

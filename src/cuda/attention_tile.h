@@ -68,6 +68,28 @@ constexpr int lanes_of_head(int head_size) {
   return head_size <= 64 ? 8 : head_size <= 128 ? 16 : 32;
 }
 
+// ---- wgmma (sm_90a), attention_wgmma.cuh: 64 rows a consumer warpgroup, and one that copies ----
+
+struct AttentionWgmmaTile {
+  int head_size, warpgroups, keys, stages;
+  int resident;  // blocks of a multiprocessor
+  // What setmaxnreg gives each thread: together no more than 65,536 / resident registers.
+  int producer_registers, consumer_registers;
+
+  constexpr int rows() const { return 64 * warpgroups; }
+  constexpr int threads() const { return 128 * (warpgroups + 1); }
+  constexpr int shared_bytes() const {  // 1 KB of it for alignment
+    return 1024 + (rows() + 2 * stages * keys) * head_size * 2;
+  }
+};
+// By head size, then rows; more rows for prompts that fill the GPU with them.
+inline constexpr AttentionWgmmaTile kAttentionWgmmaTiles[] = {
+    {64, 1, 128, 3, 2, 40, 216},
+    {64, 2, 128, 3, 1, 40, 232},
+    {128, 2, 128, 3, 1, 40, 232},
+};
+inline constexpr int kAttentionWgmmaTileCount = 3;
+
 // ---- shared memory: the query rows, then `stages` times {keys, values} ----
 
 inline constexpr int kQueryBytes = 2;  // fp16 or bf16

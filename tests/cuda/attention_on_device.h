@@ -19,10 +19,10 @@ inline constexpr bool kOnGpu = true;
 inline constexpr bool kOnGpu = false;
 #endif
 
-// What the plan is made for. On a GPU the architecture is its own: it decides how kernels overlap.
+// What the plan is made for. On a GPU other than sm_90, that architecture's kernels are left out.
 inline CudaDevice device(int multiprocessors, int shared_kb, int capability) {
 #if defined(DOVETAIL_ON_GPU)
-  capability = cuda_device()->compute_capability;
+  if (capability == 90) capability = cuda_device()->compute_capability;
 #endif
   return {.compute_capability = capability,
           .multiprocessors = multiprocessors,

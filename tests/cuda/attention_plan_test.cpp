@@ -61,22 +61,25 @@ TEST(AttentionPlan, CoversEveryRowWithinEveryDevice) {
               EXPECT_LE(s->shared_bytes + 1024, (shared_kb + 1) * 1024);
               EXPECT_GE(s->row_blocks * t.rows(), rows);
               EXPECT_LT((s->row_blocks - 1) * t.rows(), std::max<std::int64_t>(rows, 1));
-              EXPECT_GE(s->prepare_blocks * 8, tokens * (q_heads + 2 * kv_heads));
+              EXPECT_GE(s->prepare_blocks * kPrepareThreads / lanes_of_head(d),
+                        tokens * 2 * kv_heads);
+              EXPECT_EQ(s->fused, tokens == 1);
               EXPECT_GE(s->splits, 1);
               EXPECT_GE(s->least_tiles * t.keys, kLeastSplitKeys);
+              EXPECT_LE(s->shared_bytes + static_shared_bytes(t), shared_kb * 1024);
               const std::int64_t items = s->row_blocks * kv_heads * batch;
               if (s->splits > 1) {  // only while the GPU has room, and each with enough keys
-                EXPECT_LE(items * s->splits, 8 * multiprocessors);
+                EXPECT_LE(items * s->splits, multiprocessors);
                 EXPECT_LE(s->splits * kLeastSplitKeys, capacity);
               }
               // The pieces of the workspace follow each other without overlap.
               const AttentionWorkspace& w = s->workspace;
               const std::int64_t partial_rows = s->splits > 1 ? items * s->splits * t.rows() : 0;
-              EXPECT_GE(static_cast<std::int64_t>(w.tree_mask), batch * tokens * q_heads * d * 2);
+              EXPECT_EQ(w.tree_mask, 0u);
               EXPECT_GE(static_cast<std::int64_t>(w.arrivals - w.tree_mask),
                         mode == kTreeDecode ? batch * tokens * ((tokens + 31) / 32) * 4 : 0);
               EXPECT_GE(static_cast<std::int64_t>(w.partial_tops - w.arrivals),
-                        s->splits > 1 ? items * 4 : 0);
+                        s->splits > 1 ? items * 8 : 0);
               EXPECT_GE(static_cast<std::int64_t>(w.partial_sums - w.partial_tops),
                         partial_rows * 8);
               EXPECT_GE(static_cast<std::int64_t>(w.bytes - w.partial_sums), partial_rows * d * 4);

@@ -86,7 +86,7 @@ struct Machine {
   const std::function<void()>* kernel = nullptr;
   Size3 block;
   uint32_t block_number = 0;
-  uint32_t launch_number = 0, unsettled_from = 0;  // launches from there on may still be running
+  uint32_t launch_number = 0, unsettled_from = 1;  // launches from there on may still be running
   std::vector<std::unique_ptr<Thread>> threads;
   std::vector<Warp> warps;
   Barrier barriers[16];

@@ -64,7 +64,7 @@ size_t open_region(size_t offset, size_t bytes, Stamp state) {
 
 std::ostream& operator<<(std::ostream& out, Target target) {
   if (target.offset >= kSharedBytes)
-    return out << "global memory " << arena + target.offset - size_t{0};
+    return out << "global memory " << static_cast<const void*>(arena + target.offset);
   for (auto it = statics.rbegin(); it != statics.rend(); ++it) {
     if (target.offset + kRedZone / 2 >= it->offset) {
       return out << "shared memory " << it->name << " + "

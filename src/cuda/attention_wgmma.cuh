@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prefill through wgmma (sm_90a): the same rows, masks and softmax as attention_kernel, for long
+// prompts with head sizes 64 and 128 and a cache of the activation type.
+//
+//   producer warpgroup    copies keys and values into three stages of 128 keys (cp.async: slots
+//                         behind the lane's end arrive as zeros, which a tensor copy cannot do)
+//   consumer warpgroups   64 rows each. While the scores of stage i + 1 and the sums of stage i are
+//                         multiplied, nothing else happens; while stage i + 1 becomes weights, the
+//                         sums of stage i run on. Two groups fill each other's gaps.
+//
+// Named barriers, one meaning each: full (a stage, for one consumer group), empty (a stage, from all
+// of them), own (a consumer group). Registers move from the producer to the consumers.
+#pragma once
+
+#include "cuda/attention_output.cuh"
+#include "cuda/ptx/wgmma.cuh"
+
+namespace dovetail::cuda {
+
+template <class Activation, int Index>
+struct WgmmaShape {
+  using T = Activation;
+  using Cache = Activation;
+  static constexpr AttentionWgmmaTile kTile = kAttentionWgmmaTiles[Index];
+  static constexpr bool kE4m3 = false;
+  static constexpr int kHeadSize = kTile.head_size, kSteps = kHeadSize / 16, kRowTiles = 1;
+  static constexpr int kGroups = kTile.warpgroups, kRows = kTile.rows(), kThreads = kTile.threads();
+  static constexpr int kKeys = kTile.keys, kKeyTiles = kKeys / 8, kStages = kTile.stages;
+  static constexpr int kPanels = kHeadSize / 64, kLine = 128;  // bytes of a line of a panel
+  static constexpr int kQueryPanel = kRows * kLine, kKeyPanel = kKeys * kLine;
+  static constexpr int kHalfStage = kPanels * kKeyPanel;  // keys; values follow
+  static constexpr bool kHoldQuery = false;
+
+  static constexpr uint32_t full(int stage, int group) {
+    return static_cast<uint32_t>(1 + stage * kGroups + group);
+  }
+  static constexpr uint32_t empty(int stage) {
+    return static_cast<uint32_t>(1 + kStages * kGroups + stage);
+  }
+  static constexpr uint32_t own(int group) {
+    return static_cast<uint32_t>(1 + kStages * (kGroups + 1) + group);
+  }
+  static_assert(kStages * (kGroups + 1) + kGroups < 16, "named barriers");
+};
+
+// Offset of 16-byte chunk `chunk` of line `line` in panels of `panel` bytes.
+DOVETAIL_DEVICE constexpr int panel_offset(int line, int chunk, int panel) {
+  return chunk / 8 * panel + line * 128 + (chunk % 8 ^ line % 8) * 16;
+}
+
+// The warpgroup's 64 query rows, normed and rotated, kTurns at a time; rows that do not exist: zero.
+template <class S>
+DOVETAIL_DEVICE void prepare_group_rows(std::byte* queries, const AttentionArguments& p,
+                                        const Lane& lane, const RowBlock& block, int32_t kv_head,
+                                        int32_t group) {
+  using T = typename S::T;
+  constexpr int kLanes = S::kHeadSize / 8, kAtOnce = 128 / kLanes, kTurns = 4;
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
+  const int32_t chunk = thread % kLanes;
+  DOVETAIL_NO_UNROLL
+  for (int32_t base = group * 64; base < group * 64 + 64; base += kTurns * kAtOnce) {
+    Chunk x[kTurns];
+    DOVETAIL_UNROLL
+    for (int i = 0; i < kTurns; ++i) {
+      const int32_t packed = block.row_begin + base + i * kAtOnce + thread / kLanes;
+      const int32_t token = packed / p.group;
+      const bool exists = packed < block.row_end;
+      x[i] = ready_chunk<T>(p, lane, token, kv_head * p.group + packed % p.group,
+                            lane.history + token, chunk * 8, exists, kLanes);
+    }
+    DOVETAIL_UNROLL
+    for (int i = 0; i < kTurns; ++i) {
+      const int32_t row = base + i * kAtOnce + thread / kLanes;
+      store_chunk<T>(queries + panel_offset(row, chunk, S::kQueryPanel), 0, x[i]);
+    }
+  }
+}
+
+// Slots from `first` on into a stage; slots from `end` on become zeros.
+template <class S>
+DOVETAIL_DEVICE void load_panels(std::byte* stage, const std::byte* keys, const std::byte* values,
+                                 int32_t first, int32_t end) {
+  constexpr int kChunks = S::kHeadSize / 8, kAtOnce = 128 / kChunks;
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
+  const int32_t line = thread / kChunks, chunk = thread % kChunks;
+  const int64_t from = (int64_t{first + line} * kChunks + chunk) * 16;
+  std::byte* to = stage + panel_offset(line, chunk, S::kKeyPanel);
+  static_assert(kAtOnce % 8 == 0);  // so that a step keeps the place of a chunk
+  if (first + S::kKeys <= end) {
+    DOVETAIL_UNROLL
+    for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
+      ptx::copy_async_16(to + i * kAtOnce * 128, keys + from + i * 128 * 16);
+    }
+    DOVETAIL_UNROLL
+    for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
+      ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128, values + from + i * 128 * 16);
+    }
+    return;
+  }
+  DOVETAIL_NO_UNROLL
+  for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
+    const bool exists = first + line + i * kAtOnce < end;
+    const int64_t at = exists ? from + i * 128 * 16 : 0;
+    ptx::copy_async_16(to + i * kAtOnce * 128, keys + at, exists ? 16 : 0);
+    ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128, values + at, exists ? 16 : 0);
+  }
+}
+
+template <class S>
+DOVETAIL_DEVICE void produce(std::byte* stages, const AttentionArguments& p, const Lane& lane,
+                             const RowBlock& block, int32_t kv_head, int32_t tiles) {
+  const KeySource source = key_source(p, lane, kv_head, block.end, sizeof(typename S::T));
+  const auto hand_over = [](int32_t tile) {
+    ptx::fence_shared_for_wgmma();
+    for (int group = 0; group < S::kGroups; ++group) {
+      ptx::barrier_arrive(S::full(tile % S::kStages, group), 256);
+    }
+  };
+  for (int32_t tile = 0; tile < tiles; ++tile) {
+    const int stage = tile % S::kStages;
+    if (tile >= S::kStages) ptx::barrier_sync(S::empty(stage), S::kThreads);
+    load_panels<S>(stages + stage * 2 * S::kHalfStage, source.keys, source.values,
+                   block.begin + tile * S::kKeys, block.end);
+    ptx::copy_async_commit();
+    if (tile > 0) {
+      ptx::copy_async_wait<1>();
+      hand_over(tile - 1);
+    }
+  }
+  ptx::copy_async_wait<0>();
+  hand_over(tiles - 1);
+}
+
+// The A fragments of the weights: two accumulators of 8 keys are 16 keys.
+template <class S>
+using Weights = uint32_t[S::kKeyTiles / 2][4];
+
+template <class S>
+DOVETAIL_DEVICE void pack_weights(Weights<S>& weights, const Scores<S>& scores) {
+  DOVETAIL_UNROLL
+  for (int n = 0; n < S::kKeyTiles; n += 2) {
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float(&pair)[4] = scores[0][n + i / 2];
+      weights[n / 2][i] = ptx::pack2<typename S::T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+    }
+  }
+}
+
+template <class S>
+DOVETAIL_DEVICE void consume(const std::byte* queries, const std::byte* stages,
+                             const RowView* views, const AttentionArguments& p, const Lane& lane,
+                             const RowBlock& block, const RowSink& sink, int32_t tiles,
+                             int32_t group) {
+  using T = typename S::T;
+  const ScoreRule rule = score_rule(p);
+  const int32_t warp_row = static_cast<int32_t>(ptx::warp_index()) * 16;
+  WarpState<S> state;
+  Scores<S> scores;
+  Weights<S> weights;
+  float factor[1][2];
+  DOVETAIL_UNROLL
+  for (auto& sum : state.sums[0]) {
+    DOVETAIL_UNROLL
+    for (float& v : sum) v = 0.0f;
+  }
+  DOVETAIL_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    state.top[0][half] = minus_infinity();
+    state.total[0][half] = 0.0f;
+  }
+  const auto query = ptx::shared_matrix(queries + group * 64 * S::kLine);
+  const auto stage_of = [&](int32_t tile) {
+    return stages + tile % S::kStages * (2 * S::kHalfStage);
+  };
+  const auto multiply_keys_of = [&](int32_t tile) {
+    ptx::barrier_sync(S::full(tile % S::kStages, group), 256);
+    const auto keys = ptx::shared_matrix(stage_of(tile));
+    ptx::fence_wgmma();
+    DOVETAIL_UNROLL
+    for (int step = 0; step < S::kSteps; ++step) {
+      ptx::wgmma<T, S::kKeys>(
+          scores[0], query.advanced(step / 4 * S::kQueryPanel + step % 4 * 32),
+          keys.advanced(step / 4 * S::kKeyPanel + step % 4 * 32), step > 0);
+    }
+    ptx::commit_wgmma();
+  };
+  const auto multiply_values_of = [&](int32_t tile) {
+    const auto values = ptx::shared_matrix_by_k(stage_of(tile) + S::kHalfStage, S::kKeyPanel);
+    DOVETAIL_UNROLL
+    for (int step = 0; step < S::kKeys / 16; ++step) {
+      ptx::wgmma<T, S::kHeadSize>(state.sums[0], weights[step], values.advanced(step * 2048));
+    }
+    ptx::commit_wgmma();
+  };
+  const auto weigh_tile = [&](int32_t tile) {
+    if (rule.cap > 0.0f) cap_scores<S>(scores, rule);
+    const int32_t first = block.begin + tile * S::kKeys;
+    if (first < block.all_begin || first + S::kKeys > block.all_end) {
+      mask_scores<S>(scores, views + warp_row, p, lane.history, first);
+    }
+    weigh<S>(scores, state, rule.unit, factor);
+  };
+  const auto free_stage_of = [&](int32_t tile) {
+    if (tile + S::kStages < tiles) ptx::barrier_arrive(S::empty(tile % S::kStages), S::kThreads);
+  };
+
+  multiply_keys_of(0);
+  ptx::wait_wgmma<0>(scores[0]);
+  weigh_tile(0);
+  pack_weights<S>(weights, scores);
+  for (int32_t tile = 1; tile < tiles; ++tile) {
+    multiply_keys_of(tile);
+    multiply_values_of(tile - 1);
+    ptx::wait_wgmma<1>(scores[0]);
+    weigh_tile(tile);
+    ptx::wait_wgmma<0>(state.sums[0]);
+    free_stage_of(tile - 1);
+    rescale<S>(state, factor);
+    pack_weights<S>(weights, scores);
+  }
+  ptx::fence_wgmma();
+  multiply_values_of(tiles - 1);
+  ptx::wait_wgmma<0>(state.sums[0]);
+  settle<S>(state, views + warp_row, rule.unit);
+  put_rows<S>(state, sink, warp_row);
+}
+
+// Grid [row blocks, Hk, B], the last row block, which sees the most keys, first.
+template <class T, int Index>
+DOVETAIL_KERNEL(kAttentionWgmmaTiles[Index].threads(), kAttentionWgmmaTiles[Index].resident)
+attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
+  using S = WgmmaShape<T, Index>;
+  DOVETAIL_SHARED(RowView[S::kRows], views);
+  auto* start = ptx::shared_memory<std::byte>();
+  std::byte* queries = start + (1024 - reinterpret_cast<uintptr_t>(start) % 1024) % 1024;
+  std::byte* stages = queries + S::kPanels * S::kQueryPanel;
+  const auto group = static_cast<int32_t>(ptx::warp_index()) / 4;
+  const auto wait = [] {
+    ptx::wait_for_previous_kernel();
+    ptx::let_next_kernel_start();
+  };
+  const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
+  const int32_t row_block = p.row_blocks - 1 - static_cast<int32_t>(ptx::block_index().x);
+  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
+  const RowBlock block = row_block_of(p, lane, row_block * S::kRows, S::kRows);
+  zero_padding<T>(p, lane, kv_head, row_block * S::kRows, S::kRows);
+  if (block.row_end <= block.row_begin) {
+    wait();
+    return;
+  }
+  const int32_t tiles = (block.end - block.begin + S::kKeys - 1) / S::kKeys;
+  if (group == S::kGroups) {
+    ptx::give_up_registers<S::kTile.producer_registers>();
+    wait();
+    produce<S>(stages, p, lane, block, kv_head, tiles);
+  } else {
+    ptx::take_registers<S::kTile.consumer_registers>();
+    prepare_group_rows<S>(queries, p, lane, block, kv_head, group);
+    const int32_t thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
+    if (thread < 64) {
+      const int32_t row = group * 64 + thread, token = (block.row_begin + row) / p.group;
+      views[row] = {bounds_of(p, lane, token), lane.index * p.tokens + token};
+    }
+    ptx::fence_shared_for_wgmma();
+    ptx::barrier_sync(S::own(group), 128);
+    const RowSink sink{.output = p.output,
+                       .token_row = int64_t{lane.index} * p.tokens,
+                       .row_begin = block.row_begin,
+                       .rows = block.row_end - block.row_begin,
+                       .kv_head = kv_head,
+                       .group = p.group,
+                       .q_heads = p.q_heads,
+                       .head_size = p.head_size,
+                       .value_scale = 1.0f,
+                       .tops = nullptr,
+                       .sums = nullptr};
+    consume<S>(queries, stages, views, p, lane, block, sink, tiles, group);
+  }
+}
+
+}  // namespace dovetail::cuda
