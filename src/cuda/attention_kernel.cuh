@@ -38,7 +38,7 @@ DOVETAIL_DEVICE void view_rows(RowView* views, int32_t rows, const AttentionArgu
                                const Lane& lane, int32_t row_begin) {
   for (auto row = static_cast<int32_t>(ptx::thread_index().x); row < rows;
        row += static_cast<int32_t>(ptx::block_size().x)) {
-    const int32_t token = (row_begin + row) / p.group;
+    const int32_t token = token_of_row(p, row_begin + row);
     views[row] = {bounds_of(p, lane, token), lane.index * p.tokens + token};
   }
 }
@@ -61,6 +61,31 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
 
+// While the previous kernel ends: the stages that this block will ask for first, by a guess at the
+// lane's length.
+template <class S>
+DOVETAIL_DEVICE void prefetch_first_stages(const AttentionArguments& p) {
+  const auto lane = static_cast<int32_t>(ptx::block_index().z);
+  const int32_t length = ptx::glance_at(p.context_lengths + lane);
+  if (length <= 1 || length > p.capacity || p.window >= 0 || p.row_blocks > 1) return;
+  const Split split = split_of(p, {0, 1, 0, length, 0, length}, S::kTile.keys,
+                               static_cast<int32_t>(ptx::block_index().x));
+  int32_t slots = (split.last - split.first) * S::kTile.keys;
+  if (slots > S::kStages * S::kTile.keys) slots = S::kStages * S::kTile.keys;
+  const int32_t first = split.first * S::kTile.keys;
+  if (slots > length - first) slots = length - first;
+  if (slots <= 0) return;
+  const auto head = static_cast<int32_t>(ptx::block_index().y);
+  DOVETAIL_UNROLL
+  for (int part = 0; part < 2; ++part) {
+    const auto* from = static_cast<const typename S::Cache*>(p.cache) +
+                       cache_row(p, lane, part, head, first);
+    const auto bytes =
+        static_cast<uint32_t>(slots * p.head_size * static_cast<int32_t>(sizeof(typename S::Cache)));
+    ptx::prefetch_to_l2(from, bytes / 16 * 16);
+  }
+}
+
 // Grid [row blocks * splits, Hk, B]; within x the split runs fastest and the last row block, which
 // sees the most keys, comes first.
 template <int Index, class T, class Cache>
@@ -77,12 +102,16 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     ptx::wait_for_previous_kernel();
     ptx::let_next_kernel_start();
   };
-  if (p.fused) wait();
+  if (p.fused) {
+    if (ptx::thread_index().x == 0) prefetch_first_stages<S>(p);
+    wait();
+  }
 
   // Which rows, which keys.
   const auto x = static_cast<int32_t>(ptx::block_index().x);
   const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
-  const int32_t row_block = p.row_blocks - 1 - x / p.splits, part = x % p.splits;
+  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
+  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
   const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
   const RowBlock block = row_block_of(p, lane, row_block * kTile.rows(), kTile.rows());
   const Split split = split_of(p, block, kTile.keys, part);
@@ -110,14 +139,21 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     DOVETAIL_UNROLL
     for (int i = 0; i < S::kStages - 1; ++i) load(split.first + i);
   };
-  if (p.fused) load_first_stages();
+  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
+  const bool counts = kTile.rows() <= 16 && split.count > 1 && ptx::thread_index().x == 0;
+  uint64_t* arrivals = p.arrivals + item;
+  uint64_t found = 0;
+  if (p.fused) {
+    if (counts) found = ptx::look_at_arrivals(arrivals);
+    load_first_stages();
+  }
   prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part);
   if (!p.fused) {
     wait();
+    if (counts) found = ptx::look_at_arrivals(arrivals);
     load_first_stages();
   }
-  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
-  if (split.count > 1 && ptx::thread_index().x == 0) ptx::claim_arrivals(&p.arrivals[item]);
+  if (counts) ptx::claim_arrivals(arrivals, found);
   const auto put_fresh_row = [&](int32_t tile) {
     if (tile < split.last) put_fresh<S>(stage_of(tile), source, block.begin + tile * kTile.keys);
   };
@@ -174,25 +210,63 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
                      .head_size = p.head_size,
                      .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
                      .tops = alone ? nullptr : p.partial_tops + 2 * part_row,
-                     .sums = alone ? nullptr : p.partial_sums + part_row * p.head_size};
+                     .sums = alone ? nullptr : p.partial_sums + part_row * p.head_size,
+                     .one_token = p.tokens == 1};
   settle<S>(state, views + warp_row, rule.unit);
   if constexpr (kTile.key_warps == 1) {
     put_rows<S>(state, sink, warp_row);
   } else {
     fold_key_warps<S>(state, sink, stages);
   }
-  if (alone) return;
+  // Many rows are folded by a kernel of their own: one block would take too long.
+  if (alone || kTile.rows() > 16) return;
 
   ptx::sync_threads();
   if (ptx::thread_index().x == 0) {
-    arrived = ptx::arrive(&p.arrivals[item]);
+    arrived = ptx::arrive(arrivals);
   }
   ptx::sync_threads();
   if (arrived != static_cast<uint32_t>(split.count) - 1) return;
-  if (ptx::thread_index().x == 0) ptx::leave_arrivals(&p.arrivals[item]);
+  if (ptx::thread_index().x == 0) ptx::leave_arrivals(arrivals);
   const int64_t first_row = item * p.splits * kTile.rows();
   fold_splits<S>(p, sink, p.partial_tops + 2 * first_row, p.partial_sums + first_row * p.head_size,
-                 split.count);
+                 split.count, warp, S::kThreads / ptx::kWarpSize);
+}
+
+// Folds the splits of attention_kernel<Index> with more than 16 rows, a row a warp. Grid
+// [row blocks * rows / kFoldWarps, Hk, B].
+inline constexpr int kFoldWarps = 4;
+template <int Index, class T, class Cache>
+DOVETAIL_KERNEL(kFoldWarps * ptx::kWarpSize)
+attention_fold(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
+  using S = AttentionShape<Index, T, Cache>;
+  constexpr int kRows = S::kTile.rows(), kBlocks = kRows / kFoldWarps;
+  ptx::wait_for_previous_kernel();
+  ptx::let_next_kernel_start();
+  const auto x = static_cast<int32_t>(ptx::block_index().x);
+  const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
+  const int32_t row_block = x / kBlocks;
+  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
+  const RowBlock block = row_block_of(p, lane, row_block * kRows, kRows);
+  const Split split = split_of(p, block, S::kTile.keys, 0);
+  if (split.count == 1 || block.row_end <= block.row_begin) return;
+  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
+  const int64_t first_row = item * p.splits * kRows;
+  const RowSink sink{.output = p.output,
+                     .token_row = int64_t{lane.index} * p.tokens,
+                     .row_begin = block.row_begin,
+                     .rows = block.row_end - block.row_begin,
+                     .kv_head = kv_head,
+                     .group = p.group,
+                     .q_heads = p.q_heads,
+                     .head_size = p.head_size,
+                     .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
+                     .tops = nullptr,
+                     .sums = nullptr,
+                     .one_token = p.tokens == 1};
+  fold_splits<S>(p, sink, p.partial_tops + 2 * first_row, p.partial_sums + first_row * p.head_size,
+                 split.count, x % kBlocks * kFoldWarps + static_cast<int32_t>(ptx::warp_index()),
+                 kRows);
 }
 
 }  // namespace dovetail::cuda

@@ -13,20 +13,32 @@
 
 namespace dovetail::cuda {
 
-using AttentionKernel = void (*)(AttentionArguments);
+struct AttentionKernels {
+  void (*attend)(AttentionArguments) = nullptr;
+  void (*fold)(AttentionArguments) = nullptr;  // null: the kernel folds its splits itself
+};
+
+template <int Index, class T, class Cache>
+constexpr AttentionKernels attention_kernels() {
+  if constexpr (kAttentionTiles[Index].rows() > 16) {
+    return {attention_kernel<Index, T, Cache>, attention_fold<Index, T, Cache>};
+  } else {
+    return {attention_kernel<Index, T, Cache>, nullptr};
+  }
+}
 
 template <class T, class Cache, int... Tiles>
-constexpr std::array<AttentionKernel, sizeof...(Tiles)> attention_row(
+constexpr std::array<AttentionKernels, sizeof...(Tiles)> attention_row(
     std::integer_sequence<int, Tiles...>) {
 #ifdef TUNE_HEADS
-  return {[] { if constexpr (kAttentionTiles[Tiles].head_size == 64 || kAttentionTiles[Tiles].head_size == 128) return AttentionKernel{attention_kernel<Tiles, T, Cache>}; else return AttentionKernel{}; }()...};
+  return {[] { if constexpr (kAttentionTiles[Tiles].head_size == 64 || kAttentionTiles[Tiles].head_size == 128) return attention_kernels<Tiles, T, Cache>(); else return AttentionKernels{}; }()...};
 #else
-  return {attention_kernel<Tiles, T, Cache>...};
+  return {attention_kernels<Tiles, T, Cache>()...};
 #endif
 }
 
 template <class T, class Cache>
-AttentionKernel find_attention_kernel(int tile) {
+AttentionKernels find_attention_kernel(int tile) {
   return attention_row<T, Cache>(
       std::make_integer_sequence<int, kAttentionTileCount>{})[static_cast<std::size_t>(tile)];
 }
@@ -34,7 +46,7 @@ AttentionKernel find_attention_kernel(int tile) {
 template <class T, class Cache>
 struct AttentionLaunches {
   static Status prepare(const AttentionSchedule& s) {
-    return cuda::prepare(find_attention_kernel<T, Cache>(s.tile),
+    return cuda::prepare(find_attention_kernel<T, Cache>(s.tile).attend,
                          static_cast<uint32_t>(s.shared_bytes));
   }
 
@@ -67,7 +79,16 @@ struct AttentionLaunches {
                               .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
                               .stream = stream,
                               .overlap_previous = s.overlap_kernels};
-    return launch(find_attention_kernel<T, Cache>(s.tile), config, arguments);
+    DOVETAIL_RETURN_IF_ERROR(
+        launch(find_attention_kernel<T, Cache>(s.tile).attend, config, arguments));
+    if (!s.folds) return Status::success();
+    const auto rows = static_cast<uint32_t>(kAttentionTiles[s.tile].rows());
+    const LaunchConfig fold{.grid = {static_cast<uint32_t>(s.row_blocks) * (rows / kFoldWarps),
+                                     static_cast<uint32_t>(arguments.kv_heads), lanes},
+                            .block = {kFoldWarps * ptx::kWarpSize},
+                            .stream = stream,
+                            .overlap_previous = s.overlap_kernels};
+    return launch(find_attention_kernel<T, Cache>(s.tile).fold, fold, arguments);
   }
 };
 

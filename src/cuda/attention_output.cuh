@@ -20,11 +20,11 @@ struct RowSink {
   float value_scale;  // of an E4M3 cache
   float* tops;        // [rows, 2] of this split; null: write the output
   float* sums;        // [rows, D]
+  bool one_token;
 
   DOVETAIL_DEVICE int64_t output_index(int32_t row) const {
-    const int32_t packed = row_begin + row;
-    const int64_t token = token_row + packed / group;
-    return (token * q_heads + kv_head * group + packed % group) * head_size;
+    const int32_t packed = row_begin + row, token = one_token ? 0 : packed / group;
+    return ((token_row + token) * q_heads + kv_head * group + packed - token * group) * head_size;
   }
 };
 
@@ -165,13 +165,14 @@ DOVETAIL_DEVICE void zero_padding(const AttentionArguments& p, const Lane& lane,
   }
 }
 
-// The last block of a row block folds its splits; `first_*` are the workspace of split 0. A warp
-// takes a row; where 16 lanes hold one, two splits at once. Its lanes weigh 32 splits at once, then
-// add up their columns with kBatch loads in flight (one at a time, 50 splits would cost 50 latencies
-// of the L2 cache at the end of every decode step).
+// The splits of rows `first_row`, + `step`, .. of a block are folded, a row by a warp; `first_*` are
+// the workspace of split 0. Where 16 lanes hold a row, two splits at once. The lanes weigh 32 splits
+// at once, then add up their columns with kBatch loads in flight (one at a time, 50 splits would
+// cost 50 latencies of the L2 cache at the end of every decode step).
 template <class S>
 DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
-                                 const float* first_sums, int32_t splits) {
+                                 const float* first_sums, int32_t splits, int32_t first_row,
+                                 int32_t step) {
   constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128;
   constexpr int kWays = S::kHeadSize <= 64 ? 2 : 1, kLanes = ptx::kWarpSize / kWays;
   constexpr int kBatch = 16 / kQuads;
@@ -179,8 +180,7 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
   const int64_t stride = int64_t{kRows} * p.head_size;
   const int32_t own_column = lane % kLanes * 4;
   sink.tops = nullptr;
-  for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
-       row += S::kThreads / ptx::kWarpSize) {
+  for (int32_t row = first_row; row < sink.rows; row += step) {
     const float* tops = first_tops + 2 * row;
     const float* sums = first_sums + int64_t{row} * p.head_size + own_column;
     float top = minus_infinity();

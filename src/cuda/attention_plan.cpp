@@ -161,12 +161,15 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   }
 #ifdef DOVETAIL_TUNE
   const char* tune = std::getenv("TUNE_RESIDENT");
-  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} * (tune ? atoi(tune) : 1);
+  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} * (tune ? atoi(tune) : (cache_bytes(p) == 1 ? 2 : 1));
 #else
-  const std::int64_t slots = std::max(device.multiprocessors, 1);
+  // One block a multiprocessor has enough bytes on their way; E4M3 takes two to convert them.
+  const std::int64_t slots =
+      std::int64_t{std::max(device.multiprocessors, 1)} * (cache_bytes(p) == 1 ? 2 : 1);
 #endif
   s.splits = s.wgmma >= 0 ? 1 :
       choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / least);
+  s.folds = s.splits > 1 && t.rows() > 16;
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
   }

@@ -38,6 +38,7 @@ struct AttentionSchedule {
   std::int64_t prepare_blocks = 0, copy_blocks = 0;  // grid x of the other two kernels
   AttentionWorkspace workspace{};
   bool fused = false;            // one new token a lane: no pre-pass
+  bool folds = false;            // split keys of many rows: a kernel of its own folds them
   bool overlap_kernels = false;  // programmatic dependent launch
 };
 

@@ -10,20 +10,19 @@
 
 namespace dovetail::cuda {
 
-DOVETAIL_DEVICE void settle_tree_mask(const AttentionArguments& p, int64_t thread,
-                                      int64_t threads) {
-  const int64_t count = int64_t{p.batch} * p.tokens * p.mask_words;
-  for (int64_t i = thread; i < count; i += threads) {
-    const auto token = static_cast<int32_t>(i / p.mask_words % p.tokens);
-    const auto first = static_cast<int32_t>(i % p.mask_words) * 32;
-    const Lane lane = lane_of(p, static_cast<int32_t>(i / p.mask_words / p.tokens));
-    const int32_t own = position_of(p, lane, token);
-    uint32_t left = own < 0 ? 0 : p.mask[i], kept = 0;
-    for (int32_t j = first; left != 0 && j < lane.fresh; ++j, left >>= 1) {
-      const int32_t other = (left & 1) != 0 ? position_of(p, lane, j) : -1;
-      if (other >= window_begin(p, own)) kept |= 1u << (j - first);
-    }
-    p.tree_mask[i] = kept;
+// One word of the mask a warp, one token a lane.
+DOVETAIL_DEVICE void settle_tree_mask(const AttentionArguments& p, const Lane& lane, int32_t warp,
+                                      int32_t warps) {
+  const int32_t count = p.tokens * p.mask_words;
+  for (int32_t i = warp; i < count; i += warps) {
+    const int32_t token = p.mask_words == 1 ? i : i / p.mask_words;
+    const int32_t other = (i - token * p.mask_words) * 32 + static_cast<int32_t>(ptx::lane_index());
+    const int64_t word = int64_t{lane.index} * count + i;
+    const int32_t own = position_of(p, lane, token), position = position_of(p, lane, other);
+    const bool marked = (p.mask[word] >> ptx::lane_index() & 1) != 0;
+    const bool seen = marked && own >= 0 && position >= 0 && position >= window_begin(p, own);
+    const uint32_t bits = ptx::ballot(seen);
+    if (ptx::lane_index() == 0) p.tree_mask[word] = bits;
   }
 }
 
@@ -33,25 +32,30 @@ DOVETAIL_KERNEL(kPrepareThreads)
 attention_prepare(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   ptx::wait_for_previous_kernel();
   ptx::let_next_kernel_start();
-  const int64_t thread = int64_t{ptx::block_index().x} * kPrepareThreads + ptx::thread_index().x;
-  const int64_t threads = int64_t{ptx::grid_size().x} * kPrepareThreads;
+  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().y));
   if (p.mode == AttentionMode::kTreeDecode) {
-    settle_tree_mask(p, ptx::block_index().y * threads + thread, ptx::grid_size().y * threads);
+    constexpr int kWarps = kPrepareThreads / ptx::kWarpSize;
+    settle_tree_mask(p, lane,
+                     static_cast<int32_t>(ptx::block_index().x * kWarps + ptx::warp_index()),
+                     static_cast<int32_t>(ptx::grid_size().x) * kWarps);
   }
   const int lanes = lanes_of_head(p.head_size);
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().y));
-  const int64_t item = thread / lanes;  // [token, part, head]
-  const auto token = static_cast<int32_t>(item / (2 * p.kv_heads));
-  const auto head = static_cast<int32_t>(item % (2 * p.kv_heads));
-  const auto first = static_cast<int32_t>(thread % lanes) * 8;
+  const auto thread = static_cast<uint32_t>(ptx::thread_index().x);
+  const uint32_t in_block = lanes == 8 ? thread / 8 : lanes == 16 ? thread / 16 : thread / 32;
+  const uint32_t item = ptx::block_index().x * static_cast<uint32_t>(kPrepareThreads / lanes) +
+                        in_block;  // [token, part, head]
+  const auto token = static_cast<int32_t>(item / static_cast<uint32_t>(2 * p.kv_heads));
+  const int32_t head = static_cast<int32_t>(item) - token * 2 * p.kv_heads;
+  const auto first = static_cast<int32_t>(thread & static_cast<uint32_t>(lanes - 1)) * 8;
   const int32_t position = token < p.tokens ? position_of(p, lane, token) : -1;
   const bool exists = position >= 0 && first < p.head_size;
   Chunk x = ready_chunk<T>(p, lane, token, p.q_heads + head, position, first, exists, lanes);
   if (!exists) return;
-  const int part = head / p.kv_heads;
+  const int part = head < p.kv_heads ? 0 : 1;
   scale_for_cache<Cache>(x, p, part);
-  store_chunk<Cache>(
-      p.cache, cache_row(p, lane.index, part, head % p.kv_heads, lane.history + token) + first, x);
+  const int64_t row =
+      cache_row(p, lane.index, part, head - part * p.kv_heads, lane.history + token);
+  store_chunk<Cache>(p.cache, row + first, x);
 }
 
 // Copies the slots that a lane holds from `past` to `cache`. Grid [blocks, 2 * Hk, B].

@@ -75,8 +75,8 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
     const int32_t item = base + thread / kLanes, row = item - before;
     const bool is_query = row >= 0;
     const int32_t packed = block.row_begin + row;
-    const int32_t token = is_query ? packed / p.group : 0;
-    const int32_t head = is_query ? kv_head * p.group + packed % p.group
+    const int32_t token = is_query ? token_of_row(p, packed) : 0;
+    const int32_t head = is_query ? kv_head * p.group + packed - token * p.group
                                   : p.q_heads + item * p.kv_heads + kv_head;
     const bool in_block = packed < block.row_end || !is_query;
     const int32_t position = in_block ? position_of(p, lane, token) : -1;

@@ -63,9 +63,9 @@ DOVETAIL_DEVICE void prepare_group_rows(std::byte* queries, const AttentionArgum
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
       const int32_t packed = block.row_begin + base + i * kAtOnce + thread / kLanes;
-      const int32_t token = packed / p.group;
+      const int32_t token = token_of_row(p, packed);
       const bool exists = packed < block.row_end;
-      x[i] = ready_chunk<T>(p, lane, token, kv_head * p.group + packed % p.group,
+      x[i] = ready_chunk<T>(p, lane, token, kv_head * p.group + packed - token * p.group,
                             lane.history + token, chunk * 8, exists, kLanes);
     }
     DOVETAIL_UNROLL
@@ -259,7 +259,7 @@ attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     prepare_group_rows<S>(queries, p, lane, block, kv_head, group);
     const int32_t thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
     if (thread < 64) {
-      const int32_t row = group * 64 + thread, token = (block.row_begin + row) / p.group;
+      const int32_t row = group * 64 + thread, token = token_of_row(p, block.row_begin + row);
       views[row] = {bounds_of(p, lane, token), lane.index * p.tokens + token};
     }
     ptx::fence_shared_for_wgmma();
@@ -274,7 +274,8 @@ attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
                        .head_size = p.head_size,
                        .value_scale = 1.0f,
                        .tops = nullptr,
-                       .sums = nullptr};
+                       .sums = nullptr,
+                       .one_token = false};
     consume<S>(queries, stages, views, p, lane, block, sink, tiles, group);
   }
 }

@@ -2,8 +2,9 @@
 // A counter in global memory that needs no initial value: blocks that share a result count
 // themselves, and the last one goes on. The word is {tag, 48 bits | count, 16 bits}.
 //
-//   claim    early in every block: garbage (no tag) becomes {tag, 0}; a word with the tag stays.
-//            A block claims before it arrives, so every arrival finds the tag.
+//   look     early in every block, so that the answer is there when it is needed
+//   claim    with that answer: garbage (no tag) becomes {tag, 0}; a word with the tag stays. A block
+//            claims before it arrives, so every arrival finds the tag.
 //   arrive   adds one and returns how many came before. Release and acquire: what the block wrote
 //            before (through a barrier) is visible to those who arrive later.
 //   leave    by the last one, after its arrival: {tag, 0} again, ready for the next launch.
@@ -17,12 +18,20 @@ namespace dovetail::ptx {
 
 inline constexpr uint64_t kArrivalTag = 0xd07e7a11c0deull;
 
-DOVETAIL_DEVICE void claim_arrivals(uint64_t* word DOVETAIL_SITE) {
+DOVETAIL_DEVICE uint64_t look_at_arrivals([[maybe_unused]] const uint64_t* word) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return 0;
+#else
+  uint64_t found;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(found) : "l"(word));
+  return found;
+#endif
+}
+
+DOVETAIL_DEVICE void claim_arrivals(uint64_t* word, [[maybe_unused]] uint64_t found DOVETAIL_SITE) {
 #if defined(DOVETAIL_SIMT_HOST)
   simt::claim(word, kArrivalTag << 16, ~uint64_t{0xffff}, site);
 #else
-  uint64_t found;
-  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(found) : "l"(word) : "memory");
   if (found >> 16 != kArrivalTag) {
     asm volatile("{ .reg .b64 old; atom.relaxed.gpu.global.cas.b64 old, [%0], %1, %2; }" ::"l"(word),
                  "l"(found), "l"(kArrivalTag << 16)
