@@ -230,6 +230,7 @@ TEST(AttentionOffsets, AreSixtyFourBit) {
   sink.group = 4;
   sink.q_heads = 32;
   sink.head_size = 128;
+  sink.one_token = false;
   EXPECT_EQ(sink.output_index(5), ((65535 * 16384ll + 17) * 32 + 29) * 128);
 }
 #endif
