@@ -36,6 +36,7 @@ struct AttentionArguments {
   std::int32_t row_blocks, splits;  // of the grid
   std::int32_t least_tiles;         // a split gets at least so many stages of keys
   float norm_eps, scale, softcap;
+  float per_head_size, per_softcap;  // 1 / D and 1 / softcap: a division is a call
   AttentionMode mode;
   bool shared_rope;
   bool fused;  // the attention kernel itself writes the one new token to the cache

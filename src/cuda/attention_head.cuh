@@ -22,7 +22,7 @@ DOVETAIL_DEVICE float norm_factor(const Chunk& x, const AttentionArguments& p, i
   for (int bit = lanes / 2; bit > 0; bit /= 2) {
     squares += ptx::shuffle_xor(squares, static_cast<uint32_t>(bit));
   }
-  const float mean = squares / static_cast<float>(p.head_size) + p.norm_eps;
+  const float mean = squares * p.per_head_size + p.norm_eps;
   const float estimate = ptx::reciprocal_sqrt_fast(mean);
   return estimate * (1.5f - 0.5f * mean * estimate * estimate);  // one Newton step
 }
@@ -36,13 +36,13 @@ DOVETAIL_DEVICE void apply_norm(Chunk& x, float factor, const void* weight, int3
 }
 
 // Rotates chunk `first` of the row at element `row` of qkv; cos_sin holds R/2 cosines, then R/2
-// sines. `weight` null: no norm.
-template <class T>
+// sines. `weight` null: no norm. With Whole, R/2 is known to be a multiple of 8.
+template <class T, bool Whole>
 DOVETAIL_DEVICE void rotate(Chunk& x, const AttentionArguments& p, int64_t row, int32_t first,
                             const float* cos_sin, float factor, const void* weight) {
   const int32_t half = p.rotary / 2;
-  const bool whole = half % 8 == 0 && reinterpret_cast<uintptr_t>(cos_sin) % 16 == 0;
-  if (whole && first < p.rotary) {
+  if (Whole || half % 8 == 0) {
+    if (first >= p.rotary) return;
     const bool low = first < half;
     const int32_t partner = low ? first + half : first - half, angle = low ? first : partner;
     Chunk y = load_chunk<T>(p.qkv, row + partner);
@@ -58,7 +58,7 @@ DOVETAIL_DEVICE void rotate(Chunk& x, const AttentionArguments& p, int64_t row, 
         x.value[i + j] = x.value[i + j] * cosine[j] + (low ? -turned : turned);
       }
     }
-  } else if (first < p.rotary) {
+  } else {
     DOVETAIL_UNROLL
     for (int i = 0; i < 8; ++i) {
       const int32_t at = first + i;
@@ -76,7 +76,7 @@ DOVETAIL_DEVICE void rotate(Chunk& x, const AttentionArguments& p, int64_t row, 
 
 // Chunk `first` of head `head` of a token that is no padding (`exists` false: zeros), ready for
 // use. All lanes of the warp call. Heads count as in qkv: Hq of Q, Hk of K, Hk of V.
-template <class T>
+template <class T, bool Whole = false>
 DOVETAIL_DEVICE Chunk ready_chunk(const AttentionArguments& p, const Lane& lane, int32_t token,
                                   int32_t head, int32_t position, int32_t first, bool exists,
                                   int lanes) {
@@ -92,7 +92,7 @@ DOVETAIL_DEVICE Chunk ready_chunk(const AttentionArguments& p, const Lane& lane,
   if (!exists || is_value) return x;
   if (weight != nullptr) apply_norm<T>(x, factor, weight, first);
   const int64_t table = p.shared_rope ? 0 : lane.index;
-  rotate<T>(x, p, row, first, p.rope + (table * p.rope_rows + position) * p.rotary, factor, weight);
+  rotate<T, Whole>(x, p, row, first, p.rope + (table * p.rope_rows + position) * p.rotary, factor, weight);
   return x;
 }
 

@@ -165,10 +165,80 @@ DOVETAIL_DEVICE void zero_padding(const AttentionArguments& p, const Lane& lane,
   }
 }
 
+// The last block of a row block of at most 16 rows folds its splits; `first_*` are the workspace of
+// split 0. A thread adds up four columns of a row with up to kBatch loads in flight; they are asked
+// for before the factors are known, so that a decode step ends one latency of the L2 cache later and
+// not three. Factors pass through `shared`: [rows, splits] pairs, then factors in their place.
+template <class S>
+DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
+                                   const float* first_tops, const float* first_sums, int32_t splits,
+                                   std::byte* shared) {
+  constexpr int kRows = S::kTile.rows(), kQuads = S::kHeadSize / 4, kBatch = 16;
+  static_assert(kRows * kMostSplits * 8 + kRows * 4 <= S::kStages * S::kStageBytes);
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
+  const auto lane = static_cast<int32_t>(ptx::lane_index());
+  const int64_t stride = int64_t{kRows} * p.head_size;
+  auto* pairs = reinterpret_cast<ptx::Float2*>(shared);
+  auto* totals = reinterpret_cast<float*>(pairs + kRows * splits);
+  sink.tops = nullptr;
+
+  const auto load_batch = [&](ptx::Float4(&v)[kBatch], int32_t unit, int32_t first) {
+    const int32_t row = unit / kQuads, column = unit % kQuads * 4;
+    const bool exists = row < sink.rows && column < p.head_size;
+    const float* from = first_sums + row * p.head_size + column + first * stride;
+    DOVETAIL_UNROLL
+    for (int i = 0; i < kBatch; ++i) {
+      v[i] = {};
+      if (exists && first + i < splits) {
+        v[i] = *reinterpret_cast<const ptx::Float4*>(from + i * stride);
+      }
+    }
+  };
+  ptx::Float4 v[kBatch];
+  load_batch(v, thread, 0);
+  for (int32_t i = thread; i < splits * sink.rows; i += S::kThreads) {
+    const int32_t split = i / sink.rows, row = i - split * sink.rows;
+    pairs[row * splits + split] =
+        *reinterpret_cast<const ptx::Float2*>(first_tops + (split * kRows + row) * 2);
+  }
+  ptx::sync_threads();
+  for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
+       row += S::kThreads / ptx::kWarpSize) {
+    ptx::Float2* parts = pairs + row * splits;
+    float top = minus_infinity(), total = 0.0f;
+    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) top = larger(top, parts[s].x);
+    DOVETAIL_UNROLL
+    for (uint32_t bit = 16; bit > 0; bit /= 2) top = larger(top, ptx::shuffle_xor(top, bit));
+    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
+      const float factor = fold_factor(parts[s].x, top);
+      total += factor * parts[s].y;
+      parts[s].x = factor;
+    }
+    DOVETAIL_UNROLL
+    for (uint32_t bit = 16; bit > 0; bit /= 2) total += ptx::shuffle_xor(total, bit);
+    if (lane == 0) totals[row] = total;
+  }
+  ptx::sync_threads();
+  for (int32_t unit = thread; unit < sink.rows * kQuads; unit += S::kThreads) {
+    const int32_t row = unit / kQuads, column = unit % kQuads * 4;
+    ptx::Float4 sum{};
+    for (int32_t first = 0; first < splits; first += kBatch) {
+      if (first > 0 || unit != thread) load_batch(v, unit, first);
+      DOVETAIL_UNROLL
+      for (int i = 0; i < kBatch; ++i) {
+        const float factor = first + i < splits ? pairs[row * splits + first + i].x : 0.0f;
+        sum = {sum.x + factor * v[i].x, sum.y + factor * v[i].y, sum.z + factor * v[i].z,
+               sum.w + factor * v[i].w};
+      }
+    }
+    put_pair<typename S::T>(sink, row, column, totals[row], sum.x, sum.y);
+    put_pair<typename S::T>(sink, row, column + 2, totals[row], sum.z, sum.w);
+  }
+}
+
 // The splits of rows `first_row`, + `step`, .. of a block are folded, a row by a warp; `first_*` are
 // the workspace of split 0. Where 16 lanes hold a row, two splits at once. The lanes weigh 32 splits
-// at once, then add up their columns with kBatch loads in flight (one at a time, 50 splits would
-// cost 50 latencies of the L2 cache at the end of every decode step).
+// at once, then add up their columns with kBatch loads in flight.
 template <class S>
 DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
                                  const float* first_sums, int32_t splits, int32_t first_row,

@@ -82,7 +82,10 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
 int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
   const bool prompt =
       p.mode == AttentionMode::kPrefill || p.mode == AttentionMode::kChunkedPrefill;
-  if (device.compute_capability != 90 || !prompt || p.cache_type != p.activation_type) return -1;
+  if (device.compute_capability != 90 || !prompt || p.cache_type != p.activation_type ||
+      p.rotary_width % 16 != 0) {
+    return -1;
+  }
   int best = -1;
   for (int i = 0; i < kAttentionWgmmaTileCount; ++i) {
     const AttentionWgmmaTile& t = kAttentionWgmmaTiles[i];
@@ -99,11 +102,12 @@ int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice&
 }
 
 // As many splits as fill the GPU once: `items` blocks a split on `slots` places. A second wave
-// would need shorter splits than one does; workspace_bound relies on splits growing with the
-// device.
+// would need shorter splits than one does; workspace_bound relies on splits growing with the device
+// and with the capacity.
 int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
-  return static_cast<int>(std::clamp<std::int64_t>(slots / std::max<std::int64_t>(items, 1), 1,
-                                                   std::max<std::int64_t>(most, 1)));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(slots / std::max<std::int64_t>(items, 1), 1,
+                               std::clamp<std::int64_t>(most, 1, kMostSplits)));
 }
 
 AttentionWorkspace layout(const AttentionSchedule& s) {

@@ -42,7 +42,7 @@ struct ScoreRule {
 DOVETAIL_DEVICE ScoreRule score_rule(const AttentionArguments& p) {
   const float scale = p.kv_scales == nullptr ? p.scale : p.scale * p.kv_scales[0];
   if (p.softcap > 0.0f) {
-    return {1.0f, scale / p.softcap * (2.0f * kLog2e), p.softcap * kLog2e};
+    return {1.0f, scale * p.per_softcap * (2.0f * kLog2e), p.softcap * kLog2e};
   }
   return {scale * kLog2e, 0.0f, 0.0f};
 }
@@ -104,31 +104,35 @@ DOVETAIL_DEVICE void cap_scores(Scores<S>& scores, const ScoreRule& rule) {
 }
 
 // Scores of unseen keys become -inf; `views` are of the warp's rows, `first` is the slot of its first
-// key.
-template <class S>
+// key. Without Trees the call's mode has none.
+template <class S, bool Trees = true>
 DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const RowView* views,
                                  const AttentionArguments& p, int32_t history, int32_t first) {
-  const bool tree = p.mode == AttentionMode::kTreeDecode;
+  const bool tree = Trees && p.mode == AttentionMode::kTreeDecode;
   const int32_t column = static_cast<int32_t>(ptx::lane_index()) % 4 * 2;
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
     for (int half = 0; half < 2; ++half) {
       const RowView view = views[m * 16 + half * 8 + static_cast<int32_t>(ptx::lane_index()) / 4];
-      const KeyBounds bounds = view.bounds;
-      const bool in_tree = tree && !bounds.padding();
+      // Bounds in places of this lane's first column; padding sees nothing.
+      const int32_t low = view.bounds.low - first - column;
+      const auto span = static_cast<uint32_t>(view.bounds.high < view.bounds.low
+                                                  ? 0
+                                                  : view.bounds.high - view.bounds.low);
+      const bool in_tree = tree && !view.bounds.padding();
       uint32_t bits = 0;
       DOVETAIL_UNROLL
       for (int n = 0; n < S::kKeyTiles; ++n) {
-        if (n % 4 == 0 && in_tree) {
+        if (Trees && n % 4 == 0 && in_tree) {
           bits = mask_bits(p.tree_mask + int64_t{view.token} * p.mask_words, p.mask_words,
-                           first + n * 8 - history);
+                           first + n * 8 - history) >>
+                 column;
         }
         DOVETAIL_UNROLL
         for (int i = 0; i < 2; ++i) {
-          const int32_t place = n * 8 + column + i, slot = first + place;
-          const bool seen =
-              (slot >= bounds.low && slot < bounds.high) || (bits >> (place % 32) & 1) != 0;
+          const bool seen = static_cast<uint32_t>(n * 8 + i - low) < span ||
+                            (Trees && (bits >> (n % 4 * 8 + i) & 1) != 0);
           if (!seen) scores[m][n][2 * half + i] = minus_infinity();
         }
       }

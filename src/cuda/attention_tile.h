@@ -108,6 +108,9 @@ constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
   return query_bytes(t) + stages(t, cache_bytes) * stage_bytes(t, cache_bytes);
 }
 
+// Splits of the keys of a row block: their weights are folded in shared memory.
+inline constexpr int kMostSplits = 256;
+
 // On top of it: a flag, the new token's K and V, what each row sees, and alignment.
 constexpr int static_shared_bytes(const AttentionTile& t) {
   return 128 + 2 * t.head_size * kQueryBytes + t.rows() * 12;

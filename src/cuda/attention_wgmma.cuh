@@ -65,7 +65,7 @@ DOVETAIL_DEVICE void prepare_group_rows(std::byte* queries, const AttentionArgum
       const int32_t packed = block.row_begin + base + i * kAtOnce + thread / kLanes;
       const int32_t token = token_of_row(p, packed);
       const bool exists = packed < block.row_end;
-      x[i] = ready_chunk<T>(p, lane, token, kv_head * p.group + packed - token * p.group,
+      x[i] = ready_chunk<T, true>(p, lane, token, kv_head * p.group + packed - token * p.group,
                             lane.history + token, chunk * 8, exists, kLanes);
     }
     DOVETAIL_UNROLL
@@ -116,19 +116,29 @@ DOVETAIL_DEVICE void produce(std::byte* stages, const AttentionArguments& p, con
       ptx::barrier_arrive(S::full(tile % S::kStages, group), 256);
     }
   };
-  for (int32_t tile = 0; tile < tiles; ++tile) {
-    const int stage = tile % S::kStages;
-    if (tile >= S::kStages) ptx::barrier_sync(S::empty(stage), S::kThreads);
-    load_panels<S>(stages + stage * 2 * S::kHalfStage, source.keys, source.values,
-                   block.begin + tile * S::kKeys, block.end);
-    ptx::copy_async_commit();
-    if (tile > 0) {
-      ptx::copy_async_wait<1>();
-      hand_over(tile - 1);
+  const auto load = [&](int32_t tile) {
+    if (tile < tiles) {
+      load_panels<S>(stages + tile % S::kStages * 2 * S::kHalfStage, source.keys, source.values,
+                     block.begin + tile * S::kKeys, block.end);
     }
+    ptx::copy_async_commit();
+  };
+  // A stage is handed over as soon as it is there, before waiting for the next empty one.
+  DOVETAIL_UNROLL
+  for (int tile = 0; tile < S::kStages; ++tile) load(tile);
+  DOVETAIL_UNROLL
+  for (int tile = 0; tile < S::kStages; ++tile) {
+    if (tile == 0) ptx::copy_async_wait<S::kStages - 1>();
+    if (tile == 1) ptx::copy_async_wait<S::kStages - 2>();
+    if (tile >= 2) ptx::copy_async_wait<0>();
+    if (tile < tiles) hand_over(tile);
   }
-  ptx::copy_async_wait<0>();
-  hand_over(tiles - 1);
+  for (int32_t tile = S::kStages; tile < tiles; ++tile) {
+    ptx::barrier_sync(S::empty(tile % S::kStages), S::kThreads);
+    load(tile);
+    ptx::copy_async_wait<0>();
+    hand_over(tile);
+  }
 }
 
 // The A fragments of the weights: two accumulators of 8 keys are 16 keys.
@@ -197,7 +207,7 @@ DOVETAIL_DEVICE void consume(const std::byte* queries, const std::byte* stages,
     if (rule.cap > 0.0f) cap_scores<S>(scores, rule);
     const int32_t first = block.begin + tile * S::kKeys;
     if (first < block.all_begin || first + S::kKeys > block.all_end) {
-      mask_scores<S>(scores, views + warp_row, p, lane.history, first);
+      mask_scores<S, false>(scores, views + warp_row, p, lane.history, first);
     }
     weigh<S>(scores, state, rule.unit, factor);
   };
@@ -205,6 +215,7 @@ DOVETAIL_DEVICE void consume(const std::byte* queries, const std::byte* stages,
     if (tile + S::kStages < tiles) ptx::barrier_arrive(S::empty(tile % S::kStages), S::kThreads);
   };
 
+  // (One loop from tile 0 on, its first turn without values, makes ptxas wait after every wgmma.)
   multiply_keys_of(0);
   ptx::wait_wgmma<0>(scores[0]);
   weigh_tile(0);

@@ -97,14 +97,36 @@ TEST(AttentionPlan, CoversEveryRowWithinEveryDevice) {
 }
 
 TEST(AttentionPlan, FillsTheGpuInDecode) {
-  // One lane, 8 KV heads: 8 blocks without split keys. A place is a block that fits a
-  // multiprocessor.
+  // One lane, 8 KV heads: as many whole splits as there are multiprocessors for; of 14, 8 get one.
   for (const int multiprocessors : kMultiprocessors) {
     const auto s = schedule_attention(problem(AttentionMode::kDecode, 1, 1, 131072, 32, 8, 128),
                                       device(multiprocessors, 163));
     ASSERT_TRUE(s.ok());
-    EXPECT_GE(8 * s->splits, 3 * multiprocessors / 2 * 8 / 10) << describe(*s);
+    EXPECT_EQ(s->splits, std::max(1, multiprocessors / 8)) << describe(*s);
+    EXPECT_TRUE(s->fused);
   }
+}
+
+TEST(AttentionPlan, TakesWgmmaForPromptsOnHopperAlone) {
+  using enum AttentionMode;
+  const auto wgmma = [](const AttentionProblem& p, const CudaDevice& d) {
+    const auto s = schedule_attention(p, d);
+    return s.ok() && s->wgmma >= 0;
+  };
+  for (const int d : {64, 128}) {
+    EXPECT_TRUE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d), kHopper));
+    EXPECT_TRUE(wgmma(problem(kChunkedPrefill, 1, 512, 8704, 32, 8, d), kHopper));
+    EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d), kAda));
+    EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d), device(148, 227, 100)));
+    EXPECT_FALSE(wgmma(problem(kPrefill, 1, 4, 512, 32, 8, d), kHopper));
+    EXPECT_FALSE(wgmma(problem(kDecode, 64, 1, 512, 32, 8, d), kHopper));
+    EXPECT_FALSE(wgmma(problem(kTreeDecode, 1, 64, 512, 32, 8, d), kHopper));
+    EXPECT_FALSE(
+        wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d, DataType::kFloat8E4M3), kHopper));
+    // Few rows behind a long past: keys are split instead.
+    EXPECT_FALSE(wgmma(problem(kChunkedPrefill, 1, 64, 32768, 8, 2, d), kHopper));
+  }
+  EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, 80), kHopper));
 }
 
 TEST(AttentionPlan, StreamsKeysOnceForATreeOf128Rows) {
@@ -126,17 +148,19 @@ TEST(AttentionPlan, SaysWhatItDoes) {
     return s.ok() ? describe(*s) : s.status().message();
   };
   EXPECT_EQ(text(problem(AttentionMode::kDecode, 1, 1, 8192, 32, 8, 128), kHopper),
-            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 2 stages, 128 threads, 49 "
-            "splits, "
-            "grid 49x8x1, 69632 bytes of shared memory, 3269888 bytes of workspace");
+            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 3 stages, 128 threads, 16 "
+            "splits, grid 16x8x1, 102400 bytes of shared memory, 1065216 bytes of workspace");
+  EXPECT_EQ(text(problem(AttentionMode::kPrefill, 1, 4096, 4096, 32, 8, 128), kHopper),
+            "attention: cuda, prefill, wgmma, tile 128 rows x 128 keys, head 128, 3 stages, 384 "
+            "threads, 1 splits, grid 128x8x1, 230400 bytes of shared memory, 0 bytes of workspace");
   EXPECT_EQ(text(problem(AttentionMode::kPrefill, 1, 4096, 4096, 32, 8, 128), kAda),
             "attention: cuda, prefill, tile 128 rows x 64 keys, head 128, 2 stages, 256 threads, 1 "
             "splits, "
-            "grid 128x8x1, 98304 bytes of shared memory, 33554432 bytes of workspace");
+            "grid 128x8x1, 98304 bytes of shared memory, 0 bytes of workspace");
   EXPECT_EQ(
       text(problem(AttentionMode::kTreeDecode, 1, 60, 4096, 24, 8, 256), kOrin),
       "attention: cuda, tree decode, tile 64 rows x 32 keys, head 256, 2 stages, 128 threads, 1 "
-      "splits, grid 3x8x1, 98304 bytes of shared memory, 737792 bytes of workspace");
+      "splits, grid 3x8x1, 98304 bytes of shared memory, 512 bytes of workspace");
 }
 
 TEST(AttentionPlan, RefusesWithAReason) {

@@ -126,26 +126,6 @@ DOVETAIL_DEVICE void reduce_add(float* address, float v DOVETAIL_SITE) {
 #endif
 }
 
-// Hints for what a kernel will want once the previous one is done (sm_90 on, where kernels overlap;
-// elsewhere and on the host model nothing happens). glance_at reads a word that may be about to
-// change: good for a guess at what to prefetch and for nothing else. prefetch_to_l2 has no effect
-// but time, whatever is written to those bytes meanwhile; address and size are multiples of 16.
-DOVETAIL_DEVICE int32_t glance_at([[maybe_unused]] const int32_t* address) {
-#if DOVETAIL_ARCH >= 90
-  int32_t v;
-  asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(address));
-  return v;
-#else
-  return 0;
-#endif
-}
-DOVETAIL_DEVICE void prefetch_to_l2([[maybe_unused]] const void* address,
-                                    [[maybe_unused]] uint32_t bytes) {
-#if DOVETAIL_ARCH >= 90
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(address), "r"(bytes));
-#endif
-}
-
 DOVETAIL_DEVICE void thread_fence() {
 #if defined(DOVETAIL_SIMT_HOST)
   simt::thread_fence();
