@@ -104,7 +104,6 @@ void prepare_block(uint32_t number) {
     thread.known.seen.assign(count, 0);
     thread.known.foreign.reset();
     thread.known.previous_kernel_done = !machine.geometry.overlap_previous;
-    thread.knows_beyond_warp = false;
     thread.at_fence.reset();
     thread.to_acquire.reset();
     thread.open_group.clear();
@@ -219,10 +218,7 @@ void meet(uint32_t id, uint32_t threads, bool wait, const char* name, Site site)
     std::reverse(barrier.waiting.begin(), barrier.waiting.end());
   }
   for (Thread* thread : barrier.waiting) {
-    if (id != 0) {
-      thread->known.merge(barrier.gathered);
-      thread->knows_beyond_warp = true;
-    }
+    if (id != 0) thread->known.merge(barrier.gathered);
     if (thread != &self) machine.make_ready(thread);
   }
   barrier.waiting.clear();

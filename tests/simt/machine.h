@@ -55,7 +55,6 @@ struct Thread {
 
   uint32_t clock = 1;  // of its next access; all of them until the next synchronisation share it
   Knowledge known;
-  bool knows_beyond_warp = false;  // since the last sync_threads
   std::unique_ptr<Knowledge> at_fence, to_acquire;
 
   std::vector<AsyncCopy> open_group;

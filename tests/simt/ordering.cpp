@@ -93,42 +93,19 @@ void synchronise_block() {
     thread->known.foreign = first.foreign;
     thread->known.previous_kernel_done = first.previous_kernel_done;
     thread->clock = machine.clock;
-    thread->knows_beyond_warp = false;
   }
 }
 
 void synchronise_warp(uint32_t first_thread, uint32_t mask) {
-  bool beyond = false;
+  Knowledge all;
   for (uint32_t lane = 0; lane < 32; ++lane) {
-    if (mask >> lane & 1) beyond |= machine.threads[first_thread + lane]->knows_beyond_warp;
-  }
-  // Usually only the warp's own 32 clocks can be news; the rest is at or below the floor.
-  const uint32_t from = beyond ? 0 : first_thread;
-  const uint32_t count = static_cast<uint32_t>(machine.threads.size());
-  const uint32_t to = beyond ? count : std::min(first_thread + 32, count);
-  static std::vector<uint32_t> merged;
-  merged.assign(to - from, 0);
-  Knowledge rest;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    const Thread& thread = *machine.threads[first_thread + lane];
-    for (uint32_t i = from; i < to; ++i) {
-      merged[i - from] = std::max(merged[i - from], thread.known.seen[i]);
-    }
-    merged[thread.number - from] = std::max(merged[thread.number - from], thread.clock);
-    if (thread.known.foreign != rest.foreign || thread.known.previous_kernel_done) {
-      rest.merge({{}, thread.known.foreign, thread.known.previous_kernel_done});
-    }
+    if (mask >> lane & 1) gather(all, *machine.threads[first_thread + lane]);
   }
   ++machine.clock;
   for (uint32_t lane = 0; lane < 32; ++lane) {
     if ((mask >> lane & 1) == 0) continue;
-    Thread& thread = *machine.threads[first_thread + lane];
-    std::copy(merged.begin(), merged.end(), thread.known.seen.begin() + from);
-    thread.known.foreign = rest.foreign;
-    thread.known.previous_kernel_done = rest.previous_kernel_done;
-    thread.knows_beyond_warp = beyond;
-    thread.clock = machine.clock;
+    machine.threads[first_thread + lane]->known = all;
+    machine.threads[first_thread + lane]->clock = machine.clock;
   }
 }
 
