@@ -11,6 +11,8 @@ import platform
 import subprocess
 import tempfile
 
+import cpu_tables
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 BUILD = pathlib.Path(os.environ.get("DOVETAIL_BUILD_DIR", REPOSITORY / "build" / "cpu"))
 
@@ -81,6 +83,8 @@ def head(repository: pathlib.Path) -> dict:
 
 
 def line(row: dict) -> str:
+    if row["op"] in cpu_tables.KINDS:
+        return cpu_tables.line(row)
     ours = row["median_us"][row["ours"]]
     peers = "  ".join(
         f"{peer} {row['median_us'][peer]:.0f} us, x{row['ratio'][peer]:.2f}"
@@ -106,6 +110,7 @@ def _table(part: dict) -> list[str]:
         key: max(roof[key] for roof in part["roofs"]) for key in part["roofs"][0] if key != "tier"
     }
     spread = [roof["read_gb_per_s"] for roof in part["roofs"]]
+    compared = [row for row in part["rows"] if row["op"] not in cpu_tables.KINDS]
     text = [
         f"## {_threads(part['threads'])}, tier {part['roofs'][0]['tier']}",
         "",
@@ -113,11 +118,16 @@ def _table(part: dict) -> list[str]:
         f"{best['fma_gflop_per_s']:.0f} GFLOP/s, "
         f"int8 {best['int8_gop_per_s']:.0f} GOP/s. Shares are of the best.",
         "",
+        *cpu_tables.text([row for row in part["rows"] if row["op"] in cpu_tables.KINDS]),
+    ]
+    if not compared:
+        return text
+    text += [
         "| op | shape | ours, ms (min) | GB/s (of read) | GOP/s (of peak) | peer, ms (min) "
         "| ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in part["rows"]:
+    for row in compared:
         us = row["median_us"][row["ours"]]
         read, rate = row["bytes"] / us / 1e3, row["flops"] / us / 1e3
         peak = best["fma_gflop_per_s" if row["bound"] == "fma" else "int8_gop_per_s"]
@@ -146,15 +156,15 @@ def markdown(report: dict) -> str:
         "ours in neighbouring runs.",
         "",
     ]
-    worst = min(
+    ratios = [
         (min(row["ratio"].values()), row["shape"], part["threads"])
         for part in report["parts"]
         for row in part["rows"]
-    )
-    text += [
-        f"Worst row: ratio {worst[0]:.2f} at {worst[1]}, {_threads(worst[2])}.",
-        "",
+        if "ratio" in row
     ]
+    if ratios:
+        worst = min(ratios)
+        text += [f"Worst row: ratio {worst[0]:.2f} at {worst[1]}, {_threads(worst[2])}.", ""]
     for part in report["parts"]:
         text += [*_table(part), ""]
     return "\n".join(text)

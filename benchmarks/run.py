@@ -7,6 +7,7 @@ PyTorch's on the GPU.
     python benchmarks/run.py cpu --quick --op int4_gemm  a few rows
     python benchmarks/run.py cpu --threads 2 --out DIR   DIR/cpu.json and DIR/cpu.md
     python benchmarks/run.py cpu --op model --llama-cpp  also beside llama.cpp
+    python benchmarks/run.py cpu --op load --op profile  loading, memory, where a step's time goes
     python benchmarks/run.py gpu                         every row; about 90 seconds
     python benchmarks/run.py gpu --op attention --cells decode
 
@@ -27,7 +28,10 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parent
 REPOSITORY = BENCHMARKS.parent
 sys.path[:0] = [str(BENCHMARKS), str(REPOSITORY / "python")]
 
-OPERATORS = {"cpu": ("int4_gemm", "attention", "model"), "gpu": ("int4_gemm", "attention")}
+OPERATORS = {
+    "cpu": ("int4_gemm", "attention", "model", "load", "profile"),
+    "gpu": ("int4_gemm", "attention"),
+}
 
 
 def measure_gpu(operators: list[str], quick: bool, cells: str) -> dict:
@@ -51,7 +55,9 @@ def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) ->
     resized."""
     import cpu_attention
     import cpu_int4_gemm
+    import cpu_load
     import cpu_model
+    import cpu_profile
     import machine
     import timing
 
@@ -60,6 +66,8 @@ def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) ->
         "int4_gemm": cpu_int4_gemm.measure,
         "attention": cpu_attention.measure,
         "model": cpu_model.measure,
+        "load": cpu_load.measure,
+        "profile": cpu_profile.measure,
     }
     roofs = [machine.roofs(threads)]
     rows = []
