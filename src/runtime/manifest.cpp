@@ -193,6 +193,7 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   m.tree = fields.boolean("tree");
   m.model = read_model(fields.object("model"));
   m.weights = read_weights(fields.object("weights"));
+  m.int4_weights = m.weights.starts_with("int4");
   m.bos_token_id = fields.optional_token_id("bos_token_id", m.model.vocab_size);
   m.eos_token_ids = fields.token_ids("eos_token_ids", m.model.vocab_size);
   m.file_bytes = fields.sizes("files");

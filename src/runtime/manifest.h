@@ -40,6 +40,7 @@ struct Manifest {
   bool tree = false;  // attention_mask, attention_pos_id are inputs
   ModelFacts model;
   std::string weights;                              // "int4 g128 cpu_v1", "float": for people
+  bool int4_weights = false;                        // then only the head may be a float matrix
   std::optional<std::int32_t> bos_token_id;         // null in models that have none
   std::vector<std::int32_t> eos_token_ids;          // each one ends a text
   std::map<std::string, std::uint64_t> file_bytes;  // name -> size

@@ -3,12 +3,16 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import checkpoint_files
+from dovetail.quantize import QuantizeOptions, quantize
 from packages import (
     BUILD,
     GOLDENS,
@@ -213,6 +217,25 @@ def test_the_cache_is_bound_in_place_and_costs_what_is_used(tiny, tmp_path):
         for package in (tiny, large)
     ]
     assert used[1] < used[0] + 32 * 2**20
+
+
+def test_a_float_head_is_mapped_and_not_copied(tmp_path):
+    """33 MB of fp32 behind int4 layers: packages for one lane read them where the file is mapped."""
+    values, rows = checkpoint_files.tensors(), 65536
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        values[name] = np.resize(values[name], (rows, checkpoint_files.HIDDEN))
+    checkpoint_files.write(tmp_path / "plain", values, checkpoint_files.config(vocab_size=rows))
+    shutil.copy(TINY / "checkpoint" / "tokenizer.json", tmp_path / "plain")
+    quantize(tmp_path / "plain", tmp_path / "int4", QuantizeOptions(32, keep=("lm_head",)))
+    used = []
+    for lanes in (1, 2):
+        package = make_package(tmp_path / "int4", tmp_path / f"{lanes}", max_batch=lanes)
+        report = succeed_json(
+            *("bench", package, "--prompt-tokens", 4, "--decode-tokens", 1, "--repeat", 1)
+        )
+        used.append(report["anonymous_resident_bytes"])
+    head = rows * checkpoint_files.HIDDEN * 4
+    assert used[1] - used[0] > 0.8 * head  # what a copy costs shows in the package for two
 
 
 @pytest.mark.parametrize(
