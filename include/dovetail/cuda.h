@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA device as the planner sees it, and the plans of both operators. Planning is pure host
+// The CUDA device as the planner sees it, and the plans of the operators. Planning is pure host
 // code: it needs no GPU, no driver and no toolkit. run() only launches: no allocation, no host
 // synchronisation, no device query, so it may be captured in a CUDA graph.
 #pragma once
@@ -12,6 +12,7 @@
 #include "dovetail/attention.h"
 #include "dovetail/int4_gemm.h"
 #include "dovetail/status.h"
+#include "dovetail/swiglu.h"
 
 namespace dovetail {
 
@@ -57,6 +58,20 @@ class CudaInt4GemmPlan {
   std::shared_ptr<const State> state_;
 };
 Result<CudaInt4GemmPlan> plan(const Int4GemmProblem& problem, const CudaDevice& device);
+
+class CudaSwigluPlan {
+ public:
+  std::size_t workspace_bytes() const { return 0; }
+  std::string describe() const;
+  Status run(const SwigluBuffers& buffers, void* stream) const;
+
+  struct State;
+  explicit CudaSwigluPlan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<const State> state_;
+};
+Result<CudaSwigluPlan> plan(const SwigluProblem& problem, const CudaDevice& device);
 
 // The most workspace that any call needs which brings as many lanes, tokens or rows as `largest` or
 // fewer, in any mode that its attributes allow, on any GPU: an engine reserves it once, maybe where

@@ -36,7 +36,7 @@ constexpr const char* kNoDomain = "";
 struct Registration {
   std::array<CustomOp, 2> attention;  // CPU, CUDA
   std::array<CustomOp, 2> int4_gemm;
-  CustomOp swiglu;  // CPU only
+  std::array<CustomOp, 2> swiglu;
   std::vector<OrtCustomOpDomain*> domains;
 };
 
@@ -68,13 +68,13 @@ Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int t
   if (known.domains.empty()) {
     known.attention = make_backends<AttentionOp>(api, threads);
     known.int4_gemm = make_backends<Int4GemmOp>(api, threads);
-    known.swiglu = make_custom_op<SwigluOp, CpuBackend>(api, threads);
+    known.swiglu = make_backends<SwigluOp>(api, threads);
     std::vector<OrtCustomOpDomain*> domains;
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, AttentionOp::schema().domain,
                                         {known.attention, known.int4_gemm}, &domains));
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {known.int4_gemm}, &domains));
-    DOVETAIL_RETURN_IF_ERROR(add_domain(api, SwigluOp::schema().domain,
-                                        {std::span<const CustomOp>(&known.swiglu, 1)}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(
+        add_domain(api, SwigluOp::schema().domain, {known.swiglu}, &domains));
     known.domains = domains;
   }
   return std::span<OrtCustomOpDomain* const>(known.domains);

@@ -146,8 +146,8 @@ def check_logits_within_the_fp16_budget(name: str) -> str:
     apart = worst(gpu, cpu)
     same = int((gpu.argmax(axis=1) == cpu.argmax(axis=1)).sum())
     return (
-        f"{len(TOKENS)} steps, largest error {error:.2e}, budget {budget:.2e}; {apart:.2e} from "
-        f"the cpu, {same} tokens equal"
+        f"{len(TOKENS)} steps, largest error {error:.2e}, budget {budget:.2e}; "
+        f"{apart:.2e} from the cpu, {same} tokens equal"
     )
 
 
@@ -225,10 +225,10 @@ def check_refusals() -> str:
     prompt = ("A prompt", "--device", "cuda")
     weights = refusal("generate", PACKAGES / "int4_cpu", *prompt)
     assert re.search("expected .* on CUDA", weights) and "--device cuda" in weights
-    libraries = refusal("generate", PACKAGES / "int4", *prompt, LD_LIBRARY_PATH=str(RUN.parent))
-    assert "CUDA provider cannot be loaded: " in libraries
+    no_gpu = refusal("generate", PACKAGES / "int4", *prompt, CUDA_VISIBLE_DEVICES="")
+    assert "no CUDA-capable device is detected" in no_gpu
     bf16 = refusal("generate", PACKAGES / "int4_bf16", "A prompt")
-    return "\n       ".join(["", weights, libraries, bf16])
+    return "\n       ".join(["", weights, no_gpu, bf16])
 
 
 def bench(name: str, *options) -> str:
@@ -250,7 +250,8 @@ CHECKS = [
     (check_refusals,),
     (check_every_node_runs_on_the_gpu, "int4"),
     (check_two_buffers_give_what_one_gives, "int4"),
-    (check_a_batch_gives_what_each_prompt_gives_alone, "int4"),
+    # fp32 between our nodes: in fp16 two almost equal tokens may change places with the batch size
+    (check_a_batch_gives_what_each_prompt_gives_alone, "fp16"),
     (check_runs_at_once_do_not_mix, "int4"),
     (bench, "int4", "--device", "cuda"),
     (bench, "int4"),

@@ -71,7 +71,7 @@ TEST(Registration, EveryOperatorIsThereForTheCpuAndForCuda) {
       {"trt", "AttentionPlugin", "CPU"},         {"trt", "AttentionPlugin", cuda},
       {"trt", "Int4GroupwiseGemmPlugin", "CPU"}, {"trt", "Int4GroupwiseGemmPlugin", cuda},
       {"", "Int4GroupwiseGemmPlugin", "CPU"},    {"", "Int4GroupwiseGemmPlugin", cuda},
-      {"dovetail", "PackedSwiGLU", "CPU"},
+      {"dovetail", "PackedSwiGLU", "CPU"},       {"dovetail", "PackedSwiGLU", cuda},
   };
   EXPECT_EQ(std::multiset<Entry>(registered.begin(), registered.end()), expected);
 }

@@ -24,7 +24,7 @@ class Engine:
     # in bf16.
     plain_dtype: DataType | None
     fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
-    fused_swiglu: bool  # our PackedSwiGLU, for which only CPU kernels exist, not standard operators
+    fused_swiglu: bool  # our PackedSwiGLU, not standard operators
 
 
 # The first device of an engine is its default.
@@ -45,7 +45,7 @@ ENGINES = (
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=True,
-        fused_swiglu=False,
+        fused_swiglu=True,
     ),
     Engine(
         "tensorrt",
