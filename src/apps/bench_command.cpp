@@ -51,7 +51,9 @@ std::int32_t best_token(std::span<const float> logits) {
 }
 
 // One prefill and the decode steps behind it.
-Status measure(Decoder& decoder, const Arguments& args, std::int64_t vocab_size, Row& row) {
+Status measure(Decoder& decoder, const Arguments& args, const LoadedModel& model, Row& row) {
+  const std::int64_t vocab_size = model.package.manifest.model.vocab_size;
+
   const auto lanes = static_cast<std::size_t>(args.batch);
   const auto vocabulary = static_cast<std::size_t>(vocab_size);
   std::mt19937 random(1);
@@ -70,7 +72,7 @@ Status measure(Decoder& decoder, const Arguments& args, std::int64_t vocab_size,
     const auto now = Clock::now();
     return std::chrono::duration<double>(now - std::exchange(start, now)).count();
   };
-  Result<std::span<const float>> logits = decoder.prefill(spans, args.model.session.prefill_chunk);
+  Result<std::span<const float>> logits = decoder.prefill(spans, model.options.prefill_chunk);
   std::vector<std::int32_t> tokens(lanes);
   for (int step = 0; logits.ok() && !interrupted(); ++step) {
     for (std::size_t lane = 0; lane < lanes; ++lane) {
@@ -161,7 +163,7 @@ Result<int> run(const Arguments& args) {
   for (const int length : args.prompt_tokens) {
     Row row{.prompt_tokens = length};
     for (int i = 0; i < args.repeat && !interrupted(); ++i) {
-      DOVETAIL_RETURN_IF_ERROR(measure(**decoder, args, manifest.model.vocab_size, row));
+      DOVETAIL_RETURN_IF_ERROR(measure(**decoder, args, model, row));
     }
     if (interrupted()) {
       return kInterruptedExitCode;
@@ -174,13 +176,13 @@ Result<int> run(const Arguments& args) {
   const double mebibyte = 1024.0 * 1024.0;
   if (args.model.json) {
     Json report = {{"package", args.model.package},
-                         {"engine", model.engine->describe()},
-                         {"threads", model.options.threads},
-                         {"load_seconds", load_seconds},
-                         {"package_bytes", model.package.total_bytes()},
-                         {"peak_resident_bytes", peak_resident_bytes()},
-                         {"anonymous_resident_bytes", anonymous_resident_bytes()},
-                         {"rows", rows}};
+                   {"engine", model.engine->describe()},
+                   {"threads", model.options.threads},
+                   {"load_seconds", load_seconds},
+                   {"package_bytes", model.package.total_bytes()},
+                   {"peak_resident_bytes", peak_resident_bytes()},
+                   {"anonymous_resident_bytes", anonymous_resident_bytes()},
+                   {"rows", rows}};
     if (!tier.empty()) {
       report["tier"] = tier;
     }

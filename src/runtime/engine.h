@@ -49,7 +49,7 @@ class Engine {
 };
 
 struct EngineOptions {
-  std::string name{};  // "onnxruntime"; empty: what the manifest says
+  std::string name{};    // "onnxruntime"; empty: what the manifest says
   std::string device{};  // "cpu" or "cuda"; empty: the engine's own
   int threads = 1;
   std::filesystem::path engine_library{};    // the engine's shared library; empty: search

@@ -37,10 +37,18 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::open(const std::string& folder
   if (!package.ok()) {
     return package.status();
   }
+  const std::int64_t max_input = package->manifest.max_input;
   // The tokenizer's tables take longer than the weights, which are only mapped.
   std::future<Result<tokenizer::Tokenizer>> loading = std::async(
       std::launch::async, &tokenizer::Tokenizer::load, package->file("tokenizer.json").string());
   auto model = std::make_shared<LoadedModel>(std::move(*package), options);
+  if (max_input > 0) {  // what the engine was built for
+    model->options.prefill_chunk =
+        static_cast<int>(std::min<std::int64_t>(options.prefill_chunk, max_input));
+  }
+  if (model->options.device.empty()) {
+    model->options.device = model->package.manifest.engine == "onnxruntime" ? "cpu" : "cuda";
+  }
   if (model->options.threads == 0) {
     model->options.threads = available_cores();
   }

@@ -22,7 +22,7 @@ struct LoadedModel {
   LoadedModel(Package opened, const SessionOptions& session)
       : package(std::move(opened)), options(session) {}
 
-  // Threads of `options` are resolved: at least 1.
+  // What `options` left open is resolved: threads, device, the engine's limit of prefill_chunk.
   static Result<std::shared_ptr<LoadedModel>> open(const std::string& folder,
                                                    const SessionOptions& options);
 

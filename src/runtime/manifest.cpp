@@ -162,13 +162,7 @@ std::string read_weights(FieldReader fields) {
                 fields.string("layout"));
 }
 
-}  // namespace
-
-Result<Manifest> parse_manifest(std::string_view text, const std::string& file) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    return data_loss(file, ": not a JSON object");
-  }
+Result<Manifest> read_manifest(const Json& json, const std::string& file) {
   if (json.value("format", Json()) != "dovetail-package") {
     return data_loss(file, ": format is not \"dovetail-package\"");
   }
@@ -199,6 +193,30 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   m.file_bytes = fields.sizes("files");
   DOVETAIL_RETURN_IF_ERROR(status);
   return m;
+}
+
+}  // namespace
+
+Result<Manifest> parse_manifest(std::string_view text, const std::string& file) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() ? read_manifest(json, file) : data_loss(file, ": not a JSON object");
+}
+
+Result<Manifest> parse_engine_config(std::string_view text, const std::string& file) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("dovetail_package")) {
+    return data_loss(file, ": not the configuration of an engine made by `dovetail build`");
+  }
+  Result<Manifest> manifest = read_manifest(json["dovetail_package"], file);
+  if (!manifest.ok()) {
+    return manifest;
+  }
+  Status status;
+  FieldReader built = FieldReader(json, file + ": ", &status).object("builder_config");
+  manifest->builder = built.string("engine");
+  manifest->max_input = built.integer("max_input_len", 1, manifest->capacity);
+  DOVETAIL_RETURN_IF_ERROR(status);
+  return manifest;
 }
 
 }  // namespace dovetail

@@ -44,9 +44,16 @@ struct Manifest {
   std::optional<std::int32_t> bos_token_id;         // null in models that have none
   std::vector<std::int32_t> eos_token_ids;          // each one ends a text
   std::map<std::string, std::uint64_t> file_bytes;  // name -> size
+
+  // Of an engine folder (`dovetail build`); empty and 0 in a package.
+  std::string builder;         // "tensorrt", "tensorrt-rtx"
+  std::int64_t max_input = 0;  // tokens that one step may bring per lane
 };
 
 // `text` is the content of `file`, which only error messages mention.
 Result<Manifest> parse_manifest(std::string_view text, const std::string& file);
+
+// The same from config.json of an engine folder, which holds the manifest of its package.
+Result<Manifest> parse_engine_config(std::string_view text, const std::string& file);
 
 }  // namespace dovetail

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/graph_names.h"
+#include "runtime/step_tensors.h"
 #include "runtime/zeroed_memory.h"
 
 namespace dovetail {
@@ -65,14 +66,14 @@ class Context final : public EngineContext {
         package_(package),
         batch_(batch),
         binding_(nullptr, api_.ReleaseIoBinding),
-        zeros_(static_cast<std::size_t>(batch), 0) {}
+        tensors_(package.manifest, batch) {}
 
   // The bindings that no step changes: caches and the RoPE table.
   Status bind_constants() {
     const Manifest& m = package_.manifest;
     DOVETAIL_RETURN_IF_ERROR(
         to_status(api_, api_.CreateIoBinding(loaded_.session.get(), OrtFill(binding_)), "bind"));
-    const Shape shape{batch_, 2, m.model.num_kv_heads, m.capacity, m.model.head_size};
+    const Shape shape = cache_shape(m, batch_);
     for (std::int64_t layer = 0; layer < m.model.layers; ++layer) {
       Result<OrtOwner<OrtValue>> value = make_cache(m.kv_type, shape);
       if (!value.ok()) {
@@ -92,29 +93,11 @@ class Context final : public EngineContext {
   std::int64_t batch() const override { return batch_; }
 
   Status run(const Step& s) override {
-    const Manifest& m = package_.manifest;
-    constexpr DataType kI32 = DataType::kInt32;
-    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kInputsEmbeds, m.activation_type,
-                                        {batch_, s.tokens, m.model.hidden_size}, s.inputs_embeds));
-    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kContextLengths, kI32, {batch_}, s.context_lengths));
-    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kLastTokenIds, DataType::kInt64,
-                                        {batch_, s.logit_rows}, s.last_token_ids));
-    const bool empty = s.kvcache_start_index == nullptr;
-    DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kCacheStartIndex, kI32, {empty ? 0 : batch_},
-                                        empty ? zeros_.data() : s.kvcache_start_index));
-    if (m.tree) {
-      const bool has_mask = s.attention_mask != nullptr;
-      const bool has_positions = s.attention_pos_id != nullptr;
-      DOVETAIL_RETURN_IF_ERROR(
-          bind_input(graph::kAttentionMask, kI32,
-                     has_mask ? Shape{batch_, s.tokens, (s.tokens + 31) / 32} : Shape{batch_, 1, 1},
-                     has_mask ? s.attention_mask : zeros_.data()));
-      DOVETAIL_RETURN_IF_ERROR(bind_input(graph::kAttentionPosId, kI32,
-                                          {batch_, has_positions ? s.tokens : 1},
-                                          has_positions ? s.attention_pos_id : zeros_.data()));
+    for (const HostTensor& input : tensors_.inputs(s)) {
+      DOVETAIL_RETURN_IF_ERROR(bind_input(input.name, input.type, input.shape, input.data));
     }
-    Result<OrtOwner<OrtValue>> logits = tensor_over(
-        loaded_, DataType::kFloat32, {batch_, s.logit_rows, m.model.vocab_size}, s.logits);
+    Result<OrtOwner<OrtValue>> logits =
+        tensor_over(loaded_, DataType::kFloat32, tensors_.logits_shape(s), s.logits);
     if (!logits.ok()) {
       return logits.status();
     }
@@ -166,7 +149,7 @@ class Context final : public EngineContext {
   const std::int64_t batch_;
   std::vector<ZeroedMemory> host_caches_;  // per layer [B, 2, Hk, C, D]; none on a GPU
   OrtOwner<OrtIoBinding> binding_;
-  const std::vector<std::int32_t> zeros_;  // [B]
+  const StepTensors tensors_;
 };
 
 }  // namespace

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/onnxruntime_engine.h"
 
-#include <algorithm>
-#include <iterator>
 #include <string>
 #include <vector>
 
-#include "runtime/graph_names.h"
 #include "runtime/onnxruntime_context.h"
 #include "runtime/onnxruntime_cuda.h"
+#include "runtime/operator_library.h"
+#include "runtime/step_tensors.h"
 
 namespace dovetail {
 namespace {
@@ -89,24 +88,6 @@ Result<std::vector<std::string>> names_of(const OnnxRuntimeSession& loaded, std:
 }
 
 // The graph has exactly the inputs and outputs that the manifest promises.
-Status check_names(const Package& package, const char* kind, std::vector<std::string> expected,
-                   std::vector<std::string> actual) {
-  std::sort(expected.begin(), expected.end());
-  std::sort(actual.begin(), actual.end());
-  std::vector<std::string> difference;
-  std::set_difference(expected.begin(), expected.end(), actual.begin(), actual.end(),
-                      std::back_inserter(difference));
-  const bool missing = !difference.empty();
-  std::set_difference(actual.begin(), actual.end(), expected.begin(), expected.end(),
-                      std::back_inserter(difference));
-  if (difference.empty()) {
-    return Status::success();
-  }
-  return data_loss(package.file("model.onnx").string(),
-                   missing ? ": the graph lacks the " : ": the graph has an unknown ", kind, " ",
-                   difference.front(), ", see docs/package.md");
-}
-
 Status check_graph(const Package& package, const OnnxRuntimeSession& loaded) {
   const OrtApi& api = *loaded.library.api;
   std::size_t inputs = 0;
@@ -121,20 +102,8 @@ Status check_graph(const Package& package, const OnnxRuntimeSession& loaded) {
   if (!input_names.ok() || !output_names.ok()) {
     return input_names.ok() ? output_names.status() : input_names.status();
   }
-  std::vector<std::string> expected_inputs = {graph::kInputsEmbeds, graph::kRope,
-                                              graph::kContextLengths, graph::kLastTokenIds,
-                                              graph::kCacheStartIndex};
-  std::vector<std::string> expected_outputs = {graph::kLogits};
-  if (package.manifest.tree) {
-    expected_inputs.insert(expected_inputs.end(), {graph::kAttentionMask, graph::kAttentionPosId});
-  }
-  for (std::int64_t layer = 0; layer < package.manifest.model.layers; ++layer) {
-    expected_inputs.push_back(graph::past(layer));
-    expected_outputs.push_back(graph::present(layer));
-  }
-  DOVETAIL_RETURN_IF_ERROR(
-      check_names(package, "input", std::move(expected_inputs), std::move(*input_names)));
-  return check_names(package, "output", std::move(expected_outputs), std::move(*output_names));
+  return check_graph_names(package.manifest, package.file("model.onnx"), std::move(*input_names),
+                           std::move(*output_names));
 }
 
 // The session's own GPU memory, for the caches.

@@ -4,52 +4,27 @@
 //   the wheel (onnxruntime/capi) in $VIRTUAL_ENV, in a .venv of this folder, of the program's
 //   folder or of their parents, in the user's and the system's site-packages; the dynamic linker's
 //   libonnxruntime.so
-// and of our operators:
-//   the option; $DOVETAIL_OPERATOR_LIBRARY; the program's folder; ../lib beside it; the build tree;
-//   the dynamic linker.
 #include "runtime/onnxruntime_library.h"
 
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "ops/message.h"
+#include "runtime/operator_library.h"
 
-// Paths that CMake passes in; empty in a build that is to be moved elsewhere.
+// A path that CMake passes in; empty in a build that is to be moved elsewhere.
 #ifndef DOVETAIL_ONNXRUNTIME_LIBRARY_HINT
 #define DOVETAIL_ONNXRUNTIME_LIBRARY_HINT ""
-#endif
-#ifndef DOVETAIL_OPERATOR_LIBRARY_HINT
-#define DOVETAIL_OPERATOR_LIBRARY_HINT ""
 #endif
 
 namespace dovetail {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kOperatorLibrary = "libdovetail_onnxruntime.so";
-
-fs::path environment_path(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? fs::path() : fs::path(value);
-}
-
-// The folder of the program or shared library that holds this code.
-fs::path own_folder() {
-  std::error_code error;
-  Dl_info info{};
-  if (::dladdr(reinterpret_cast<const void*>(&open_onnxruntime), &info) != 0 &&
-      info.dli_fname != nullptr &&
-      std::string_view(info.dli_fname).find('/') != std::string::npos) {
-    return fs::canonical(info.dli_fname, error).parent_path();
-  }
-  return fs::canonical("/proc/self/exe", error).parent_path();
-}
 
 // Entries of `folder` whose name starts with `prefix`, the highest name first.
 std::vector<fs::path> entries(const fs::path& folder, std::string_view prefix) {
@@ -96,7 +71,7 @@ std::vector<fs::path> onnxruntime_candidates() {
     add_wheels(venv, candidates);
   }
   add_wheels_above(fs::current_path(error), candidates);
-  add_wheels_above(own_folder(), candidates);
+  add_wheels_above(program_folder(), candidates);
   if (const fs::path home = environment_path("HOME"); !home.empty()) {
     add_wheels(home / ".local", candidates);
   }
@@ -148,33 +123,6 @@ Result<OnnxRuntimeLibrary> open_onnxruntime(const fs::path& requested) {
   return not_found(
       "ONNX Runtime was not found in a Python environment or on the system: run `pip install "
       "onnxruntime`, or set DOVETAIL_ONNXRUNTIME_LIBRARY to the path of libonnxruntime.so");
-}
-
-Result<fs::path> find_operator_library(const fs::path& requested) {
-  std::error_code error;
-  const fs::path named =
-      requested.empty() ? environment_path("DOVETAIL_OPERATOR_LIBRARY") : requested;
-  if (!named.empty()) {
-    if (!fs::exists(named, error)) {
-      return not_found("the operator library ", named.string(), " does not exist");
-    }
-    return fs::absolute(named, error);
-  }
-  const fs::path here = own_folder();
-  for (const fs::path& candidate :
-       {here / kOperatorLibrary, here.parent_path() / "lib" / kOperatorLibrary,
-        here.parent_path() / "lib" / "dovetail" / kOperatorLibrary,
-        fs::path(DOVETAIL_OPERATOR_LIBRARY_HINT)}) {
-    if (fs::exists(candidate, error)) {
-      return candidate;
-    }
-  }
-  if (void* handle = ::dlopen(kOperatorLibrary, RTLD_NOW | RTLD_LOCAL)) {
-    ::dlclose(handle);
-    return fs::path(kOperatorLibrary);
-  }
-  return not_found(kOperatorLibrary, " was not found in ", here.string(),
-                   ", its ../lib or the library path; set DOVETAIL_OPERATOR_LIBRARY to its path");
 }
 
 }  // namespace dovetail

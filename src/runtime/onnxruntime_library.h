@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ONNX Runtime, opened at run time: Dovetail links to no engine. Where the two shared libraries are
-// looked for is written in this file's .cpp, in order; a library that the user names is used or
-// refused, never replaced by another.
+// ONNX Runtime, opened at run time: Dovetail links to no engine. Where it is looked for is written
+// in this file's .cpp, in order; a library that the user names is used or refused, never replaced
+// by another.
 #pragma once
 
 #include <onnxruntime_c_api.h>
@@ -26,8 +26,5 @@ inline constexpr std::uint32_t kOrtApi = ORT_API_VERSION < 21 ? ORT_API_VERSION 
 // Opens `requested`, or with an empty path the first one found. The library stays loaded until the
 // process ends: engines of the same library share it.
 Result<OnnxRuntimeLibrary> open_onnxruntime(const std::filesystem::path& requested);
-
-// The path of libdovetail_onnxruntime.so; `requested` as above.
-Result<std::filesystem::path> find_operator_library(const std::filesystem::path& requested);
 
 }  // namespace dovetail

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/package.h"
 
+#include <iterator>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "ops/message.h"
 
@@ -10,9 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the runtime opens whatever the manifest lists.
-constexpr const char* kRequired[] = {"model.onnx", "embedding.safetensors", "rope.safetensors",
-                                     "tokenizer.json"};
+// What the runtime opens whatever the manifest lists, beside the graph or the engine.
+constexpr const char* kRequired[] = {"embedding.safetensors", "rope.safetensors", "tokenizer.json"};
 
 Status check_files(const fs::path& folder, const Manifest& manifest) {
   for (const auto& [name, bytes] : manifest.file_bytes) {
@@ -27,13 +29,33 @@ Status check_files(const fs::path& folder, const Manifest& manifest) {
                        " (is it truncated, or from another export?)");
     }
   }
-  for (const char* name : kRequired) {
+  std::vector<const char*> required = {manifest.builder.empty() ? kGraphFile : kEngineFile};
+  required.insert(required.end(), std::begin(kRequired), std::end(kRequired));
+  for (const char* name : required) {
     std::error_code error;
     if (!fs::is_regular_file(folder / name, error)) {
       return not_found((folder / name).string(), " is missing, a package needs it");
     }
   }
   return Status::success();
+}
+
+// Of a package, or of an engine folder.
+Result<Manifest> open_manifest(const fs::path& folder) {
+  std::error_code error;
+  const bool engine = fs::exists(folder / kEngineFile, error);
+  const fs::path path = folder / (engine ? "config.json" : "manifest.json");
+  if (!fs::exists(path, error)) {
+    return not_found(folder.string(), " has no ", path.filename().string(),
+                     ": not a package, or an export that did not finish");
+  }
+  const Result<MemoryMap> file = MemoryMap::open(path);
+  if (!file.ok()) {
+    return file.status();
+  }
+  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()),
+                              file->bytes().size());
+  return engine ? parse_engine_config(text, path.string()) : parse_manifest(text, path.string());
 }
 
 Status check_embedding(const Package& p) {
@@ -69,18 +91,7 @@ Result<Package> Package::open(const fs::path& folder) {
   if (!fs::is_directory(folder, error)) {
     return not_found(folder.string(), " is not a folder, expected a package of `dovetail export`");
   }
-  const fs::path manifest_path = folder / "manifest.json";
-  if (!fs::exists(manifest_path, error)) {
-    return not_found(folder.string(),
-                     " has no manifest.json: not a package, or an export that did not finish");
-  }
-  Result<MemoryMap> text = MemoryMap::open(manifest_path);
-  if (!text.ok()) {
-    return text.status();
-  }
-  Result<Manifest> manifest =
-      parse_manifest({reinterpret_cast<const char*>(text->bytes().data()), text->bytes().size()},
-                     manifest_path.string());
+  Result<Manifest> manifest = open_manifest(folder);
   if (!manifest.ok()) {
     return manifest.status();
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model package on disk (docs/package.md), opened: the manifest is read, every file it lists is
+// A model package on disk (docs/package.md), or the engine folder that `dovetail build` made of one
+// (docs/tensorrt.md), opened: the manifest is read, every file it lists is
 // there in its size, and the two tables that the runtime itself uses are mapped and checked.
 //
 //   embedding   [V, H]     any float type: rows become inputs_embeds
@@ -12,6 +13,9 @@
 #include "runtime/safetensors.h"
 
 namespace dovetail {
+
+inline constexpr const char* kGraphFile = "model.onnx";
+inline constexpr const char* kEngineFile = "llm.engine";  // of `dovetail build`, in its place
 
 struct Package {
   std::filesystem::path folder;

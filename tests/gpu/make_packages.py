@@ -5,7 +5,7 @@
 
   fp16       fp32 weights, fp16 attention: the package whose tokens CPU and GPU must agree on
   int4       int4 weights in the layout that both read, everything in fp16
-  int4_bf16  the same in bf16, which ONNX Runtime's CPU lacks kernels for
+  int4_bf16  the same in bf16
   int4_cpu   the CPU's layout and fp32 activations, which a GPU refuses
 
 reference.npz: `tokens`, greedy behind the prompt, and the logits of both packages' weights along

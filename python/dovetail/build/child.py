@@ -21,7 +21,7 @@ class Failure(Exception):
     """A sentence for the user."""
 
 
-def _logger(trt: Any, verbose: bool) -> Any:
+def make_logger(trt: Any, verbose: bool) -> Any:
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -71,7 +71,7 @@ def _timing_cache(config: Any, path: Path) -> Any:
 
 def build(request: dict[str, Any]) -> dict[str, Any]:
     trt = importlib.import_module(request["module"])
-    logger = _logger(trt, request["verbose"])
+    logger = make_logger(trt, request["verbose"])
     builder = trt.Builder(logger)
     if builder.get_plugin_registry().load_library(request["library"]) is None:
         raise Failure(logger.reason(f"{request['library']}: TensorRT cannot load it"))

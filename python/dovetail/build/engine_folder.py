@@ -115,7 +115,8 @@ def _write_config(
     max_input: int,
     answer: dict[str, Any],
 ) -> None:
-    """The model's config.json, what the engine was built for, and the manifest of the package."""
+    """The model's config.json, what the engine was built for, and the manifest of the package with
+    the files of this folder: all that dovetail-run needs to know."""
     config = load_json(source / "config.json")
     config["builder_config"] = {
         "engine": options.engine,
@@ -125,5 +126,6 @@ def _write_config(
         "max_batch_size": manifest["max_batch"],
         "max_verify_tree_size": options.max_tree if manifest["tree"] else 0,
     }
-    config["dovetail_package"] = {k: v for k, v in manifest.items() if k != "files"}
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    config["dovetail_package"] = manifest | {"files": files}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

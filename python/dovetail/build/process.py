@@ -56,20 +56,24 @@ def find(engine: str) -> TensorRT:
     return tensorrt
 
 
+def environment(tensorrt: TensorRT, folder: Path) -> dict[str, str]:
+    """This process's, for a child that imports `tensorrt`; its link goes into `folder`."""
+    variables = dict(os.environ)
+    _prepend(variables, "PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    if tensorrt.link is not None:
+        _prepend(variables, "LD_LIBRARY_PATH", _make_link(tensorrt, folder))
+    return variables
+
+
 def run(tensorrt: TensorRT, request: dict[str, Any]) -> dict[str, Any]:
     """The builder's answer. Its log goes to stderr as it comes."""
     with tempfile.TemporaryDirectory(prefix="dovetail-build-") as folder:
-        environment = dict(os.environ)
-        root = str(Path(__file__).resolve().parents[2])
-        _prepend(environment, "PYTHONPATH", root)
-        if tensorrt.link is not None:
-            _prepend(environment, "LD_LIBRARY_PATH", _make_link(tensorrt, Path(folder)))
         child = subprocess.run(
             COMMAND,
             input=json.dumps(request | {"module": tensorrt.module}),
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=environment(tensorrt, Path(folder)),
             check=False,
         )
     lines = child.stdout.splitlines()
