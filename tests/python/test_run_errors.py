@@ -130,7 +130,10 @@ def test_a_graph_with_other_inputs(damaged):
 
 
 def test_engines_that_cannot_serve(tiny, tmp_path):
-    assert "the engine tensorrt is not in this build" in fail(
+    assert "the engine openvino is not in this build; it has onnxruntime, tensorrt" in fail(
+        "generate", tiny, *PROMPT, "--engine", "openvino"
+    )
+    assert "was exported for the engine onnxruntime, not for tensorrt" in fail(
         "generate", tiny, *PROMPT, "--engine", "tensorrt"
     )
     package = copy_package(tiny, tmp_path / "package", engine="tensorrt")
