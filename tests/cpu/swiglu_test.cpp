@@ -181,6 +181,32 @@ TEST(Swiglu, EndsOfTheRange) {
   }
 }
 
+// silu(g) is g from 64 on, so a bf16 result is one product of two bf16 values, rounded: every pair of
+// significands, ties among them, and what has no significand.
+TEST(Swiglu, BrainResultsAreRoundedToNearestEven) {
+  constexpr std::int32_t kCount = 128 * 128 + 2;
+  Instance instance({"rounding", 1, kCount, kBf16});
+  std::vector<double> values(2 * kCount);
+  for (std::int32_t i = 0; i < kCount; ++i) {
+    values[static_cast<std::size_t>(i)] = 64 + 0.5 * (i / 128);
+    values[static_cast<std::size_t>(kCount + i)] = -1 - i % 128 / 128.0;
+  }
+  values[128 * 128] = 64;
+  values[kCount - 1] = std::numeric_limits<double>::quiet_NaN();
+  values[kCount + 128 * 128] = std::numeric_limits<double>::infinity();
+  store_values(instance.input.data(), kBf16, values);
+  ThreadPool pool(1);
+  for (const CpuTier tier : machine_tiers()) {
+    ASSERT_EQ(instance.run(tier, pool), "");
+    const std::vector<double> got = instance.got();
+    for (std::size_t i = 0; i + 1 < kCount; ++i) {
+      EXPECT_EQ(got[i], rounded(values[i] * values[kCount + i], kBf16))
+          << name_of(tier) << ": " << values[i] << " * " << values[kCount + i];
+    }
+    EXPECT_TRUE(std::isnan(got[kCount - 1])) << name_of(tier);
+  }
+}
+
 // Down to the smallest sigmoid that is not flushed, the error stays within fp32's reach of the
 // value itself, not of the largest one in the call.
 TEST(Swiglu, SmallResultsAreAsExactAsLargeOnes) {

@@ -97,10 +97,19 @@ DOVETAIL_ALWAYS_INLINE void store(float* p, Vec x) {
 DOVETAIL_ALWAYS_INLINE void store(Half* p, Vec x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
+// To the nearest, ties to even.
 DOVETAIL_ALWAYS_INLINE void store(Brain* p, Vec x) {
-  for (int i = 0; i < kLanes; ++i) {
-    p[i].bits = float_to_bfloat16(x[i]);
-  }
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i upper = _mm256_srli_epi32(bits, 16);
+  const __m256i half =
+      _mm256_add_epi32(_mm256_and_si256(upper, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+  const __m256i words = _mm256_blendv_epi8(rounded, quiet, nan);
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(p),
+      _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 DOVETAIL_ALWAYS_INLINE void store(E4m3* p, Vec x) {
   for (int i = 0; i < kLanes; ++i) {

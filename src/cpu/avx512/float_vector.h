@@ -97,10 +97,17 @@ DOVETAIL_ALWAYS_INLINE void store(float* p, Vec x) {
 DOVETAIL_ALWAYS_INLINE void store(Half* p, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
+// To the nearest, ties to even, in integers: VCVTNEPS2BF16 takes subnormals for zero.
 DOVETAIL_ALWAYS_INLINE void store(Brain* p, Vec x) {
-  for (int i = 0; i < kLanes; ++i) {
-    p[i].bits = float_to_bfloat16(x[i]);
-  }
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i upper = _mm512_srli_epi32(bits, 16);
+  const __m512i half =
+      _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, nan, quiet)));
 }
 DOVETAIL_ALWAYS_INLINE void store(E4m3* p, Vec x) {
   for (int i = 0; i < kLanes; ++i) {
