@@ -35,6 +35,9 @@ constexpr NamedEngine kEngines[] = {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> open_engine(const Package& package, const EngineOptions& options) {
+  if (!options.device.empty() && options.device != "cpu" && options.device != "cuda") {
+    return invalid_argument("device is \"", options.device, "\", expected cpu or cuda");
+  }
   const Manifest& m = package.manifest;
   const std::string& own = m.builder.empty() ? m.engine : m.builder;
   const std::string& name = options.name.empty() ? own : options.name;

@@ -121,9 +121,6 @@ Status open_gpu_memory(OnnxRuntimeSession& loaded) {
 
 Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
                                                         const EngineOptions& options) {
-  if (!options.device.empty() && options.device != "cpu" && options.device != "cuda") {
-    return invalid_argument("device is \"", options.device, "\", expected cpu or cuda");
-  }
   const bool cuda = options.device == "cuda";
   Result<OnnxRuntimeLibrary> library = open_onnxruntime(options.engine_library);
   if (!library.ok()) {
@@ -155,8 +152,10 @@ Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
   if (cuda) {
     DOVETAIL_RETURN_IF_ERROR(append_cuda_provider(*library, session_options.get()));
   }
+  // On a GPU one thread feeds it; more would only wait beside it.
+  const int threads = cuda ? 1 : options.threads;
   DOVETAIL_RETURN_IF_ERROR(
-      configure(api, session_options.get(), options.threads, package.manifest, *operators));
+      configure(api, session_options.get(), threads, package.manifest, *operators));
   const std::filesystem::path model = package.file("model.onnx");
   const Status created =
       to_status(api,
@@ -164,9 +163,11 @@ Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
                                   OrtFill(loaded->session)),
                 "load " + model.string());
   if (!created.ok()) {
-    return cuda
-               ? Status(created.code(),
-                        created.message() + " (a package for a GPU: dovetail export --device cuda)")
+    // One of our operators: the package is for the CPU.
+    return created.message().ends_with(" on CUDA")
+               ? Status(created.code(), created.message() +
+                                            "; dovetail export --device cuda makes a "
+                                            "package for a GPU")
                : created;
   }
   if (cuda) {
