@@ -12,7 +12,7 @@ import toolkit
 
 RECORDED = pathlib.Path(__file__).resolve().parent / "recorded"
 REGISTER_SLACK = 8
-RECORD_AGAIN = "if that is meant, run `python kernels/cubins.py --arch 80,90,120 --record`"
+RECORD_AGAIN = "if that is meant, run `python kernels/cubins.py --record`"
 COLUMNS = ["registers", "static_shared_bytes", *toolkit.INSTRUCTIONS]
 
 
