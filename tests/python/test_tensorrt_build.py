@@ -19,8 +19,10 @@ from command_line import dovetail, fail, succeed
 from dovetail import DovetailError, tensorrt_library
 from dovetail.build import process
 from dovetail.build.profiles import profiles
+from packages import fail as dovetail_run_fails
 
-TINY = files.GOLDENS.parents[2] / "models" / "tiny" / "checkpoint"
+ROOT = files.GOLDENS.parents[2]
+TINY = ROOT / "models" / "tiny" / "checkpoint"
 LAYERS, BATCH, CAPACITY = 6, 2, 256
 
 
@@ -113,6 +115,11 @@ def test_tiny_model_becomes_an_engine_with_its_cache_in_place(packages, kind, tm
         *("llm.engine", "config.json", "generation_config.json", "tokenizer.json"),
         *("tokenizer_config.json", "embedding.safetensors", "rope.safetensors"),
     }
+    # The real TensorRT for RTX takes the engine as far as the GPU that is not there.
+    no_gpu = {"CUDA_VISIBLE_DEVICES": "", "DOVETAIL_PYTHON": sys.executable}
+    no_gpu["PYTHONPATH"] = ":".join([str(ROOT / "python"), *filter(None, sys.path)])
+    message = dovetail_run_fails("generate", target, "Go", **no_gpu)
+    assert "deserializeCudaEngine" in message and "Cuda Runtime" in message
 
 
 def test_builder_sees_the_alias(packages, tmp_path, monkeypatch):
