@@ -28,13 +28,14 @@ struct RowSink {
   }
 };
 
-// A row that saw nothing has total 0 and becomes zero (not a zero of either sign, not NaN).
-DOVETAIL_DEVICE float finished(float sum, float total, float value_scale) {
-  return total == 0.0f ? 0.0f : sum * (value_scale / total);
+// What the sums of a row are multiplied by in the end; 0 for a row that saw nothing, which becomes
+// zero whatever its sums are.
+DOVETAIL_DEVICE float finishing_factor(const RowSink& sink, float total) {
+  return total == 0.0f ? 0.0f : sink.value_scale / total;
 }
 
 template <class T>
-DOVETAIL_DEVICE void put_pair(const RowSink& sink, int32_t row, int column, float total, float x,
+DOVETAIL_DEVICE void put_pair(const RowSink& sink, int32_t row, int column, float factor, float x,
                               float y) {
   if (row >= sink.rows || column >= sink.head_size) return;
   if (sink.tops != nullptr) {
@@ -43,7 +44,7 @@ DOVETAIL_DEVICE void put_pair(const RowSink& sink, int32_t row, int column, floa
   }
   auto* to = static_cast<T*>(sink.output) + sink.output_index(row) + column;
   *reinterpret_cast<uint32_t*>(to) =
-      ptx::pack2<T>(finished(x, total, sink.value_scale), finished(y, total, sink.value_scale));
+      factor == 0.0f ? 0 : ptx::pack2<T>(x * factor, y * factor);
 }
 
 DOVETAIL_DEVICE void put_top(const RowSink& sink, int32_t row, float top, float total) {
@@ -80,11 +81,12 @@ DOVETAIL_DEVICE void put_rows(const WarpState<S>& state, const RowSink& sink, in
     for (int half = 0; half < 2; ++half) {
       const int32_t row = warp_row + m * 16 + half * 8 + lane / 4;
       const float total = state.total[m][half];
+      const float factor = finishing_factor(sink, total);
       if (lane % 4 == 0) put_top(sink, row, state.top[m][half], total);
       DOVETAIL_UNROLL
       for (int i = 0; i < 2 * S::kSteps; ++i) {
         const ColumnPair pair = column_pair<S>(state.sums[m], i / 2, half, i % 2);
-        put_pair<typename S::T>(sink, row, pair.column, total, pair.x, pair.y);
+        put_pair<typename S::T>(sink, row, pair.column, factor, pair.x, pair.y);
       }
     }
   }
@@ -131,7 +133,7 @@ DOVETAIL_DEVICE void fold_key_warps(const WarpState<S>& state, const RowSink& si
     if (row >= sink.rows) break;
     float top = minus_infinity(), total = 0.0f, x = 0.0f, y = 0.0f;
     DOVETAIL_UNROLL
-    for (int k = 0; k < kParts; ++k) top = larger(top, tops[2 * (k * kRows + row)]);
+    for (int k = 0; k < kParts; ++k) top = ptx::larger(top, tops[2 * (k * kRows + row)]);
     DOVETAIL_UNROLL
     for (int k = 0; k < kParts; ++k) {
       const float* at = tops + 2 * (k * kRows + row);
@@ -142,7 +144,7 @@ DOVETAIL_DEVICE void fold_key_warps(const WarpState<S>& state, const RowSink& si
       y += factor * sum[1];
     }
     if (column == 0) put_top(sink, row, top, total);
-    put_pair<typename S::T>(sink, row, column, total, x, y);
+    put_pair<typename S::T>(sink, row, column, finishing_factor(sink, total), x, y);
   }
 }
 
@@ -179,7 +181,7 @@ DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
   const auto lane = static_cast<int32_t>(ptx::lane_index());
   const int64_t stride = int64_t{kRows} * p.head_size;
   auto* pairs = reinterpret_cast<ptx::Float2*>(shared);
-  auto* totals = reinterpret_cast<float*>(pairs + kRows * splits);
+  auto* finishing = reinterpret_cast<float*>(pairs + kRows * splits);
   sink.tops = nullptr;
 
   const auto load_batch = [&](ptx::Float4(&v)[kBatch], int32_t unit, int32_t first) {
@@ -206,9 +208,9 @@ DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
        row += S::kThreads / ptx::kWarpSize) {
     ptx::Float2* parts = pairs + row * splits;
     float top = minus_infinity(), total = 0.0f;
-    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) top = larger(top, parts[s].x);
+    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) top = ptx::larger(top, parts[s].x);
     DOVETAIL_UNROLL
-    for (uint32_t bit = 16; bit > 0; bit /= 2) top = larger(top, ptx::shuffle_xor(top, bit));
+    for (uint32_t bit = 16; bit > 0; bit /= 2) top = ptx::larger(top, ptx::shuffle_xor(top, bit));
     for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
       const float factor = fold_factor(parts[s].x, top);
       total += factor * parts[s].y;
@@ -216,7 +218,7 @@ DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
     }
     DOVETAIL_UNROLL
     for (uint32_t bit = 16; bit > 0; bit /= 2) total += ptx::shuffle_xor(total, bit);
-    if (lane == 0) totals[row] = total;
+    if (lane == 0) finishing[row] = finishing_factor(sink, total);
   }
   ptx::sync_threads();
   for (int32_t unit = thread; unit < sink.rows * kQuads; unit += S::kThreads) {
@@ -231,8 +233,8 @@ DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
                sum.w + factor * v[i].w};
       }
     }
-    put_pair<typename S::T>(sink, row, column, totals[row], sum.x, sum.y);
-    put_pair<typename S::T>(sink, row, column + 2, totals[row], sum.z, sum.w);
+    put_pair<typename S::T>(sink, row, column, finishing[row], sum.x, sum.y);
+    put_pair<typename S::T>(sink, row, column + 2, finishing[row], sum.z, sum.w);
   }
 }
 
@@ -255,10 +257,10 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
     const float* sums = first_sums + int64_t{row} * p.head_size + own_column;
     float top = minus_infinity();
     for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
-      top = larger(top, tops[int64_t{s} * 2 * kRows]);
+      top = ptx::larger(top, tops[int64_t{s} * 2 * kRows]);
     }
     DOVETAIL_UNROLL
-    for (uint32_t bit = 16; bit > 0; bit /= 2) top = larger(top, ptx::shuffle_xor(top, bit));
+    for (uint32_t bit = 16; bit > 0; bit /= 2) top = ptx::larger(top, ptx::shuffle_xor(top, bit));
     float total = 0.0f;
     ptx::Float4 folded[kQuads] = {};
     for (int32_t base = 0; base < splits; base += ptx::kWarpSize) {
@@ -301,11 +303,12 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
       }
       if (lane >= kLanes) continue;
     }
+    const float factor = finishing_factor(sink, total);
     DOVETAIL_UNROLL
     for (int q = 0; q < kQuads; ++q) {
       const int column = q * 128 + own_column;
-      put_pair<typename S::T>(sink, row, column, total, folded[q].x, folded[q].y);
-      put_pair<typename S::T>(sink, row, column + 2, total, folded[q].z, folded[q].w);
+      put_pair<typename S::T>(sink, row, column, factor, folded[q].x, folded[q].y);
+      put_pair<typename S::T>(sink, row, column + 2, factor, folded[q].z, folded[q].w);
     }
   }
 }

@@ -140,10 +140,6 @@ DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const RowView* views,
   }
 }
 
-DOVETAIL_DEVICE float larger(float a, float b) {
-  return a > b ? a : b;
-}
-
 // Scores become weights; what was summed before is to be scaled by `factor` to the new top.
 template <class S>
 DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
@@ -155,10 +151,10 @@ DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
       float top = state.top[m][half];
       DOVETAIL_UNROLL
       for (int n = 0; n < S::kKeyTiles; ++n) {
-        top = larger(top, larger(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+        top = ptx::larger(top, ptx::larger(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
       }
-      top = larger(top, ptx::shuffle_xor(top, 1));
-      top = larger(top, ptx::shuffle_xor(top, 2));
+      top = ptx::larger(top, ptx::shuffle_xor(top, 1));
+      top = ptx::larger(top, ptx::shuffle_xor(top, 2));
       const float base = top == minus_infinity() ? 0.0f : top * unit;
       const float factor = ptx::exp2_fast(state.top[m][half] * unit - base);
       state.top[m][half] = top;

@@ -65,29 +65,41 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
                                   typename S::Cache (*fresh)[S::kHeadSize]) {
   using T = typename S::T;
   using Cache = typename S::Cache;
+  // Many rows are read several at a time, or each would cost a latency of the memory.
   constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
+  constexpr int kTurns = S::kTile.rows() > 16 ? 4 : 1;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const int32_t first = thread % kLanes * 8;
   // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
   const int32_t before = with_token ? 2 : 0;
   DOVETAIL_NO_UNROLL
-  for (int32_t base = 0; base < S::kTile.rows() + before; base += kGroups) {
-    const int32_t item = base + thread / kLanes, row = item - before;
-    const bool is_query = row >= 0;
-    const int32_t packed = block.row_begin + row;
-    const int32_t token = is_query ? token_of_row(p, packed) : 0;
-    const int32_t head = is_query ? kv_head * p.group + packed - token * p.group
-                                  : p.q_heads + item * p.kv_heads + kv_head;
-    const bool in_block = packed < block.row_end || !is_query;
-    const int32_t position = in_block ? position_of(p, lane, token) : -1;
-    const bool exists = position >= 0 && first < p.head_size;
-    Chunk x = ready_chunk<T>(p, lane, token, head, position, first, exists, kLanes);
-    if (is_query) {
-      if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x);
-    } else if (exists) {
-      scale_for_cache<Cache>(x, p, item);
-      store_chunk<Cache>(p.cache, cache_row(p, lane.index, item, kv_head, lane.history) + first, x);
-      store_chunk<Cache>(fresh[item], first, x);
+  for (int32_t base = 0; base < S::kTile.rows() + before; base += kTurns * kGroups) {
+    Chunk x[kTurns];
+    bool exists[kTurns];
+    DOVETAIL_UNROLL
+    for (int i = 0; i < kTurns; ++i) {
+      const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
+      const bool is_query = row >= 0;
+      const int32_t packed = block.row_begin + row;
+      const int32_t token = is_query ? token_of_row(p, packed) : 0;
+      const int32_t head = is_query ? kv_head * p.group + packed - token * p.group
+                                    : p.q_heads + item * p.kv_heads + kv_head;
+      const bool in_block = packed < block.row_end || !is_query;
+      const int32_t position = in_block ? position_of(p, lane, token) : -1;
+      exists[i] = position >= 0 && first < p.head_size;
+      x[i] = ready_chunk<T>(p, lane, token, head, position, first, exists[i], kLanes);
+    }
+    DOVETAIL_UNROLL
+    for (int i = 0; i < kTurns; ++i) {
+      const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
+      if (row >= 0) {
+        if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x[i]);
+      } else if (exists[i]) {
+        scale_for_cache<Cache>(x[i], p, item);
+        const int64_t slot = cache_row(p, lane.index, item, kv_head, lane.history);
+        store_chunk<Cache>(p.cache, slot + first, x[i]);
+        store_chunk<Cache>(fresh[item], first, x[i]);
+      }
     }
   }
 }

@@ -75,6 +75,7 @@ struct AttentionWgmmaTile {
   int resident;  // blocks of a multiprocessor
   // What setmaxnreg gives each thread: together no more than 65,536 / resident registers.
   int producer_registers, consumer_registers;
+  bool ping_pong = false;
 
   constexpr int rows() const { return 64 * warpgroups; }
   constexpr int threads() const { return 128 * (warpgroups + 1); }
@@ -87,8 +88,10 @@ inline constexpr AttentionWgmmaTile kAttentionWgmmaTiles[] = {
     {64, 1, 128, 3, 2, 40, 216},
     {64, 2, 128, 3, 1, 40, 232},
     {128, 2, 128, 3, 1, 40, 232},
+    {128, 2, 128, 3, 1, 40, 232, true},
+    {64, 2, 128, 3, 1, 40, 232, true},
 };
-inline constexpr int kAttentionWgmmaTileCount = 3;
+inline constexpr int kAttentionWgmmaTileCount = 5;
 
 // ---- shared memory: the query rows, then `stages` times {keys, values} ----
 

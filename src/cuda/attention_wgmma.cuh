@@ -40,7 +40,11 @@ struct WgmmaShape {
   static constexpr uint32_t own(int group) {
     return static_cast<uint32_t>(1 + kStages * (kGroups + 1) + group);
   }
-  static_assert(kStages * (kGroups + 1) + kGroups < 16, "named barriers");
+  static constexpr uint32_t turn(int group) {
+    return static_cast<uint32_t>(1 + kStages * (kGroups + 1) + kGroups + group);
+  }
+  static constexpr bool kPingPong = kTile.ping_pong;
+  static_assert(kStages * (kGroups + 1) + kGroups * (kPingPong ? 2 : 1) < 16, "named barriers");
 };
 
 // Offset of 16-byte chunk `chunk` of line `line` in panels of `panel` bytes.
@@ -48,31 +52,28 @@ DOVETAIL_DEVICE constexpr int panel_offset(int line, int chunk, int panel) {
   return chunk / 8 * panel + line * 128 + (chunk % 8 ^ line % 8) * 16;
 }
 
-// The warpgroup's 64 query rows, normed and rotated, kTurns at a time; rows that do not exist: zero.
+// The warpgroup's 64 query rows, normed and rotated, read all at once; rows that do not exist: zero.
 template <class S>
 DOVETAIL_DEVICE void prepare_group_rows(std::byte* queries, const AttentionArguments& p,
                                         const Lane& lane, const RowBlock& block, int32_t kv_head,
                                         int32_t group) {
   using T = typename S::T;
-  constexpr int kLanes = S::kHeadSize / 8, kAtOnce = 128 / kLanes, kTurns = 4;
+  constexpr int kLanes = S::kHeadSize / 8, kAtOnce = 128 / kLanes, kTurns = 64 / kAtOnce;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
   const int32_t chunk = thread % kLanes;
-  DOVETAIL_NO_UNROLL
-  for (int32_t base = group * 64; base < group * 64 + 64; base += kTurns * kAtOnce) {
-    Chunk x[kTurns];
-    DOVETAIL_UNROLL
-    for (int i = 0; i < kTurns; ++i) {
-      const int32_t packed = block.row_begin + base + i * kAtOnce + thread / kLanes;
-      const int32_t token = token_of_row(p, packed);
-      const bool exists = packed < block.row_end;
-      x[i] = ready_chunk<T, true>(p, lane, token, kv_head * p.group + packed - token * p.group,
-                            lane.history + token, chunk * 8, exists, kLanes);
-    }
-    DOVETAIL_UNROLL
-    for (int i = 0; i < kTurns; ++i) {
-      const int32_t row = base + i * kAtOnce + thread / kLanes;
-      store_chunk<T>(queries + panel_offset(row, chunk, S::kQueryPanel), 0, x[i]);
-    }
+  Chunk x[kTurns];
+  DOVETAIL_UNROLL
+  for (int i = 0; i < kTurns; ++i) {
+    const int32_t packed = block.row_begin + group * 64 + i * kAtOnce + thread / kLanes;
+    const int32_t token = token_of_row(p, packed);
+    const bool exists = packed < block.row_end;
+    x[i] = ready_chunk<T, true>(p, lane, token, kv_head * p.group + packed - token * p.group,
+                                lane.history + token, chunk * 8, exists, kLanes);
+  }
+  DOVETAIL_UNROLL
+  for (int i = 0; i < kTurns; ++i) {
+    const int32_t row = group * 64 + i * kAtOnce + thread / kLanes;
+    store_chunk<T>(queries + panel_offset(row, chunk, S::kQueryPanel), 0, x[i]);
   }
 }
 
@@ -216,13 +217,28 @@ DOVETAIL_DEVICE void consume(const std::byte* queries, const std::byte* stages,
   };
 
   // (One loop from tile 0 on, its first turn without values, makes ptxas wait after every wgmma.)
+  const auto begin_turn = [&] {
+    if constexpr (S::kPingPong) ptx::barrier_sync(S::turn(group), 256);
+  };
+  const auto end_turn = [&](int32_t tile) {
+    if constexpr (S::kPingPong) {
+      if (group == 0 || tile + 1 < tiles) ptx::barrier_arrive(S::turn(1 - group), 256);
+    }
+  };
+  if constexpr (S::kPingPong) {
+    if (group == 1) ptx::barrier_arrive(S::turn(0), 256);
+  }
+  begin_turn();
   multiply_keys_of(0);
+  end_turn(0);
   ptx::wait_wgmma<0>(scores[0]);
   weigh_tile(0);
   pack_weights<S>(weights, scores);
   for (int32_t tile = 1; tile < tiles; ++tile) {
+    begin_turn();
     multiply_keys_of(tile);
     multiply_values_of(tile - 1);
+    end_turn(tile);
     ptx::wait_wgmma<1>(scores[0]);
     weigh_tile(tile);
     ptx::wait_wgmma<0>(state.sums[0]);

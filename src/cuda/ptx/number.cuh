@@ -190,6 +190,15 @@ DOVETAIL_DEVICE float exp2_fast(float v) {
 #endif
 }
 
+// max.f32, one instruction where a > b ? a : b is two; of a number and a NaN the number.
+DOVETAIL_DEVICE float larger(float a, float b) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return a != a || b > a ? b : a;
+#else
+  return fmaxf(a, b);
+#endif
+}
+
 DOVETAIL_DEVICE float log2_fast(float v) {
 #if defined(DOVETAIL_SIMT_HOST)
   return simt::log2_fast(v);
