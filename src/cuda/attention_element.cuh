@@ -12,11 +12,9 @@ struct Chunk {
   float value[8];
 };
 
-// `index` counts elements; the address is 16-byte aligned.
 template <class T>
-DOVETAIL_DEVICE Chunk load_chunk(const void* base, int64_t index) {
+DOVETAIL_DEVICE Chunk unpack_chunk(const ptx::Vec4& v) {
   static_assert(sizeof(T) == 2);
-  const ptx::Vec4 v = ptx::load_constant_16(static_cast<const T*>(base) + index);
   const uint32_t words[4] = {v.x, v.y, v.z, v.w};
   Chunk x;
   DOVETAIL_UNROLL
@@ -26,6 +24,12 @@ DOVETAIL_DEVICE Chunk load_chunk(const void* base, int64_t index) {
     x.value[2 * i + 1] = pair.y;
   }
   return x;
+}
+
+// `index` counts elements; the address is 16-byte aligned.
+template <class T>
+DOVETAIL_DEVICE Chunk load_chunk(const void* base, int64_t index) {
+  return unpack_chunk<T>(ptx::load_constant_16(static_cast<const T*>(base) + index));
 }
 
 template <class T>

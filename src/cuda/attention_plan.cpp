@@ -70,8 +70,11 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
     if (t.head_size < p.attributes.head_size) continue;
     if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
     if (shared_bytes(t, cache_bytes(p)) + static_shared_bytes(t) > device.shared_memory_bytes) continue;
-    if (t.stage_kb > 48 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) < 2) continue;
-    best = i;
+    if (t.stage_kb > 48 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) <
+                               std::min(2, t.resident_blocks())) {
+      continue;
+    }
+    if (best < 0 || t.rows() > kAttentionTiles[best].rows()) best = i;
     if (t.rows() >= rows) break;
   }
   return best;

@@ -11,8 +11,7 @@ template <class T>
 struct WgmmaLaunches {
   static auto find(int tile) {
     constexpr void (*kKernels[])(AttentionArguments) = {
-        attention_wgmma<T, 0>, attention_wgmma<T, 1>, attention_wgmma<T, 2>,
-        attention_wgmma<T, 3>, attention_wgmma<T, 4>};
+        attention_wgmma<T, 0>, attention_wgmma<T, 1>, attention_wgmma<T, 2>};
     static_assert(std::size(kKernels) == kAttentionWgmmaTileCount);
     return kKernels[tile];
   }

@@ -72,33 +72,43 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
   const int32_t first = thread % kLanes * 8;
   // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
   const int32_t before = with_token ? 2 : 0;
+  const bool aligned = p.rotary % 16 == 0;
+  const int32_t column = first < p.head_size ? first : 0;
   DOVETAIL_NO_UNROLL
   for (int32_t base = 0; base < S::kTile.rows() + before; base += kTurns * kGroups) {
-    Chunk x[kTurns];
-    bool exists[kTurns];
+    RawHead raw[kTurns];
+    int32_t token[kTurns], head[kTurns], position[kTurns];
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
       const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
-      const bool is_query = row >= 0;
-      const int32_t packed = block.row_begin + row;
-      const int32_t token = is_query ? token_of_row(p, packed) : 0;
-      const int32_t head = is_query ? kv_head * p.group + packed - token * p.group
-                                    : p.q_heads + item * p.kv_heads + kv_head;
-      const bool in_block = packed < block.row_end || !is_query;
-      const int32_t position = in_block ? position_of(p, lane, token) : -1;
-      exists[i] = position >= 0 && first < p.head_size;
-      x[i] = ready_chunk<T>(p, lane, token, head, position, first, exists[i], kLanes);
+      const int32_t packed = block.row_begin + row < block.row_end ? block.row_begin + row
+                                                                   : block.row_end - 1;
+      token[i] = row < 0 ? 0 : token_of_row(p, packed);
+      head[i] = row < 0 ? p.q_heads + item * p.kv_heads + kv_head
+                        : kv_head * p.group + packed - token[i] * p.group;
+      position[i] = position_of(p, lane, token[i]);
+      raw[i] = load_head<T>(p, head_row(p, lane, token[i], head[i]), column,
+                            cos_sin_of(p, lane, position[i] < 0 ? 0 : position[i]), aligned);
     }
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
       const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
+      const bool rotates = row != -1;  // item 1 of 2 before the rows is V
+      const void* weight = row >= 0 ? p.q_norm_weight : rotates ? p.k_norm_weight : nullptr;
+      const bool exists = position[i] >= 0 && first < p.head_size &&
+                          (row < 0 || block.row_begin + row < block.row_end);
+      Chunk x = finish_head<T>(raw[i], p, first, weight, aligned && rotates, kLanes);
+      if (!aligned) {
+        x = ready_chunk<T>(p, lane, token[i], head[i], position[i], first, exists, kLanes);
+      }
+      if (!exists) x = {};
       if (row >= 0) {
-        if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x[i]);
-      } else if (exists[i]) {
-        scale_for_cache<Cache>(x[i], p, item);
+        if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x);
+      } else if (exists) {
+        scale_for_cache<Cache>(x, p, item);
         const int64_t slot = cache_row(p, lane.index, item, kv_head, lane.history);
-        store_chunk<Cache>(p.cache, slot + first, x[i]);
-        store_chunk<Cache>(fresh[item], first, x[i]);
+        store_chunk<Cache>(p.cache, slot + first, x);
+        store_chunk<Cache>(fresh[item], first, x);
       }
     }
   }

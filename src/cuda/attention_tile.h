@@ -50,7 +50,9 @@ inline constexpr AttentionTile kAttentionTiles[] = {
     {.head_size = 96, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 128, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 128, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
+    {.head_size = 128, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64, .stage_kb = 96},
     {.head_size = 128, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
+    {.head_size = 128, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64, .stage_kb = 96},
     {.head_size = 128, .row_warps = 8, .row_tiles = 1, .key_warps = 1, .keys = 64},
     {.head_size = 192, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32, .stage_kb = 96},
     {.head_size = 192, .row_warps = 1, .row_tiles = 1, .key_warps = 2, .keys = 32},
@@ -75,7 +77,6 @@ struct AttentionWgmmaTile {
   int resident;  // blocks of a multiprocessor
   // What setmaxnreg gives each thread: together no more than 65,536 / resident registers.
   int producer_registers, consumer_registers;
-  bool ping_pong = false;
 
   constexpr int rows() const { return 64 * warpgroups; }
   constexpr int threads() const { return 128 * (warpgroups + 1); }
@@ -88,10 +89,8 @@ inline constexpr AttentionWgmmaTile kAttentionWgmmaTiles[] = {
     {64, 1, 128, 3, 2, 40, 216},
     {64, 2, 128, 3, 1, 40, 232},
     {128, 2, 128, 3, 1, 40, 232},
-    {128, 2, 128, 3, 1, 40, 232, true},
-    {64, 2, 128, 3, 1, 40, 232, true},
 };
-inline constexpr int kAttentionWgmmaTileCount = 5;
+inline constexpr int kAttentionWgmmaTileCount = 3;
 
 // ---- shared memory: the query rows, then `stages` times {keys, values} ----
 
