@@ -71,10 +71,8 @@ DOVETAIL_DEVICE RawHead load_head(const AttentionArguments& p, int64_t row, int3
   raw.partner = ptx::load_constant_16(from + partner_of(p, first));
   DOVETAIL_UNROLL
   for (int i = 0; i < 2; ++i) {
-    raw.cosine[i] =
-        std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + angle + 4 * i));
-    raw.sine[i] =
-        std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + half + angle + 4 * i));
+    raw.cosine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + angle + 4 * i));
+    raw.sine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + half + angle + 4 * i));
   }
   return raw;
 }

@@ -61,6 +61,28 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
 
+// Which rows and keys a block has.
+struct Place {
+  int32_t kv_head, row_block, part;
+  Lane lane;
+  RowBlock block;
+  Split split;
+};
+
+DOVETAIL_DEVICE Place place_of(const AttentionArguments& p, const AttentionTile& t) {
+  const auto x = static_cast<int32_t>(ptx::block_index().x);
+  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
+  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
+  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
+  const RowBlock block = row_block_of(p, lane, row_block * t.rows(), t.rows());
+  return {static_cast<int32_t>(ptx::block_index().y),
+          row_block,
+          part,
+          lane,
+          block,
+          split_of(p, block, t.keys, part)};
+}
+
 // Grid [row blocks * splits, Hk, B]; within x the split runs fastest and the last row block, which
 // sees the most keys, comes first.
 template <int Index, class T, class Cache>
@@ -79,34 +101,27 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   };
   // Asking for the first stages in L2 before this wait made a step slower: 18.9 -> 21.0 us for
   // 8k keys on an H100, since the previous kernel was reading at the speed of memory.
-  if (p.fused) wait();
+  const bool fused = kTile.rows() == 16 && p.fused;
+  if (fused) wait();
 
-  // Which rows, which keys.
-  const auto x = static_cast<int32_t>(ptx::block_index().x);
-  const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
-  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
-  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
-  const RowBlock block = row_block_of(p, lane, row_block * kTile.rows(), kTile.rows());
-  const Split split = split_of(p, block, kTile.keys, part);
+  const auto [kv_head, row_block, part, lane, block, split] = place_of(p, kTile);
   if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * kTile.rows(), kTile.rows());
   if (part >= split.count || split.last == 0) {
-    if (!p.fused) wait();
+    if (!fused) wait();
     return;
   }
 
   // The pipeline. A fused block that sees the new token's slot fills it itself.
   KeySource source = key_source(p, lane, kv_head, block.end, sizeof(Cache));
-  const bool with_token = p.fused && part == split.count - 1;
-  if (with_token) {
-    source.fresh_slot = source.plain_end = lane.history;
-    source.fresh = reinterpret_cast<const std::byte*>(fresh.part);
-  }
+  const bool with_token = fused && part == split.count - 1;
+  if (with_token) source.fresh_slot = source.plain_end = lane.history;
   const auto stage_of = [&](int32_t tile) {
     return stages + (tile - split.first) % S::kStages * S::kStageBytes;
   };
   const auto load = [&](int32_t tile) {
-    if (tile < split.last) load_keys<S>(stage_of(tile), source, block.begin + tile * kTile.keys);
+    if (tile < split.last) {
+      load_keys<S>(stage_of(tile), source, p, lane, block.begin + tile * kTile.keys);
+    }
     ptx::copy_async_commit();
   };
   const auto load_first_stages = [&] {
@@ -117,19 +132,21 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   const bool counts = kTile.rows() <= 16 && split.count > 1 && ptx::thread_index().x == 0;
   uint64_t* arrivals = p.arrivals + item;
   uint64_t found = 0;
-  if (p.fused) {
+  if (fused) {
     if (counts) found = ptx::look_at_arrivals(arrivals);
     load_first_stages();
   }
   prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part);
-  if (!p.fused) {
+  if (!fused) {
     wait();
     if (counts) found = ptx::look_at_arrivals(arrivals);
     load_first_stages();
   }
   if (counts) ptx::claim_arrivals(arrivals, found);
   const auto put_fresh_row = [&](int32_t tile) {
-    if (tile < split.last) put_fresh<S>(stage_of(tile), source, block.begin + tile * kTile.keys);
+    if (tile < split.last) {
+      put_fresh<S>(stage_of(tile), fresh, source, p.head_size, block.begin + tile * kTile.keys);
+    }
   };
   if (with_token) {
     ptx::sync_threads();
@@ -165,20 +182,23 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     }
     const int32_t first = block.begin + tile * kTile.keys;
     const bool masked = first < block.all_begin || first + kTile.keys > block.all_end;
-    attend_stage<S>(state, query_held, query,
-                    stage_of(tile), warp_key, views + warp_row, p, rule, masked,
-                    lane.history, first + warp_key);
+    attend_stage<S>(state, query_held, query, stage_of(tile), warp_key, views + warp_row, p, rule,
+                    masked, lane.history, first + warp_key);
   }
   ptx::copy_async_wait<0>();
 
-  // Where the rows go.
-  const int64_t part_row = (item * p.splits + part) * kTile.rows();
-  const bool alone = split.count == 1;
+  // Where the rows go. With many rows the place is found anew: registers are short in the loop.
+  const Place end =
+      kTile.rows() > 16 ? place_of(p, kTile) : Place{kv_head, row_block, part, lane, block, split};
+  const int64_t end_item =
+      (int64_t{end.lane.index} * p.kv_heads + end.kv_head) * p.row_blocks + end.row_block;
+  const int64_t part_row = (end_item * p.splits + end.part) * kTile.rows();
+  const bool alone = end.split.count == 1;
   const RowSink sink{.output = p.output,
-                     .token_row = int64_t{lane.index} * p.tokens,
-                     .row_begin = block.row_begin,
-                     .rows = block.row_end - block.row_begin,
-                     .kv_head = kv_head,
+                     .token_row = int64_t{end.lane.index} * p.tokens,
+                     .row_begin = end.block.row_begin,
+                     .rows = end.block.row_end - end.block.row_begin,
+                     .kv_head = end.kv_head,
                      .group = p.group,
                      .q_heads = p.q_heads,
                      .head_size = p.head_size,
@@ -213,7 +233,7 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
 // [row blocks * rows / kFoldWarps, Hk, B].
 inline constexpr int kFoldWarps = 4;
 template <int Index, class T, class Cache>
-DOVETAIL_KERNEL(kFoldWarps * ptx::kWarpSize)
+DOVETAIL_KERNEL(kFoldWarps* ptx::kWarpSize)
 attention_fold(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   using S = AttentionShape<Index, T, Cache>;
   constexpr int kRows = S::kTile.rows(), kBlocks = kRows / kFoldWarps;

@@ -30,11 +30,7 @@ constexpr AttentionKernels attention_kernels() {
 template <class T, class Cache, int... Tiles>
 constexpr std::array<AttentionKernels, sizeof...(Tiles)> attention_row(
     std::integer_sequence<int, Tiles...>) {
-#ifdef TUNE_HEADS
-  return {[] { if constexpr (kAttentionTiles[Tiles].head_size == 64 || kAttentionTiles[Tiles].head_size == 128) return attention_kernels<Tiles, T, Cache>(); else return AttentionKernels{}; }()...};
-#else
   return {attention_kernels<Tiles, T, Cache>()...};
-#endif
 }
 
 template <class T, class Cache>

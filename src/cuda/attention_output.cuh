@@ -43,8 +43,7 @@ DOVETAIL_DEVICE void put_pair(const RowSink& sink, int32_t row, int column, floa
     return;
   }
   auto* to = static_cast<T*>(sink.output) + sink.output_index(row) + column;
-  *reinterpret_cast<uint32_t*>(to) =
-      factor == 0.0f ? 0 : ptx::pack2<T>(x * factor, y * factor);
+  *reinterpret_cast<uint32_t*>(to) = factor == 0.0f ? 0 : ptx::pack2<T>(x * factor, y * factor);
 }
 
 DOVETAIL_DEVICE void put_top(const RowSink& sink, int32_t row, float top, float total) {
@@ -160,10 +159,10 @@ DOVETAIL_DEVICE void zero_padding(const AttentionArguments& p, const Lane& lane,
        i += static_cast<int32_t>(ptx::block_size().x)) {
     const int32_t row = from + i / chunks;
     const int64_t token = int64_t{lane.index} * p.tokens + row / p.group;
-    store_chunk<T>(p.output,
-                   (token * p.q_heads + kv_head * p.group + row % p.group) * p.head_size +
-                       i % chunks * 8,
-                   Chunk{});
+    store_chunk<T>(
+        p.output,
+        (token * p.q_heads + kv_head * p.group + row % p.group) * p.head_size + i % chunks * 8,
+        Chunk{});
   }
 }
 
@@ -175,7 +174,7 @@ template <class S>
 DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
                                    const float* first_tops, const float* first_sums, int32_t splits,
                                    std::byte* shared) {
-  constexpr int kRows = S::kTile.rows(), kQuads = S::kHeadSize / 4, kBatch = 16;
+  constexpr int kRows = S::kTile.rows(), kQuads = S::kHeadSize / 4, kBatch = kFoldBatch;
   static_assert(kRows * kMostSplits * 8 + kRows * 4 <= S::kStages * S::kStageBytes);
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const auto lane = static_cast<int32_t>(ptx::lane_index());
@@ -283,8 +282,9 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, cons
         }
         DOVETAIL_UNROLL
         for (int i = 0; i < kBatch; ++i) {
-          const float factor = ptx::shuffle(
-              own_factor, static_cast<uint32_t>(first + i * kWays + lane / kLanes) % ptx::kWarpSize);
+          const float factor =
+              ptx::shuffle(own_factor, static_cast<uint32_t>(first + i * kWays + lane / kLanes) %
+                                           ptx::kWarpSize);
           DOVETAIL_UNROLL
           for (int q = 0; q < kQuads; ++q) {
             ptx::Float4& to = folded[q];

@@ -2,7 +2,6 @@
 #include "cuda/attention_plan.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 
 #include "ops/attention.h"
@@ -57,7 +56,8 @@ Status check_supported(const AttentionProblem& p, const CudaDevice& device) {
 // Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
 // use, and keeps 1 KB of every block for itself.
 int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
-  const int by_memory = (device.shared_memory_bytes + 1024) / (shared + static_shared_bytes(t) + 1024);
+  const int by_memory =
+      (device.shared_memory_bytes + 1024) / (shared + static_shared_bytes(t) + 1024);
   return std::clamp(by_memory, 1, t.resident_blocks());
 }
 
@@ -69,7 +69,8 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
     const AttentionTile& t = kAttentionTiles[i];
     if (t.head_size < p.attributes.head_size) continue;
     if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
-    if (shared_bytes(t, cache_bytes(p)) + static_shared_bytes(t) > device.shared_memory_bytes) continue;
+    if (shared_bytes(t, cache_bytes(p)) + static_shared_bytes(t) > device.shared_memory_bytes)
+      continue;
     if (t.stage_kb > 48 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) <
                                std::min(2, t.resident_blocks())) {
       continue;
@@ -83,8 +84,7 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
 // The wgmma tile for a prompt, or -1: sm_90 alone, exact head sizes, a cache of the activation's
 // type, and enough blocks that no keys need to be split.
 int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
-  const bool prompt =
-      p.mode == AttentionMode::kPrefill || p.mode == AttentionMode::kChunkedPrefill;
+  const bool prompt = p.mode == AttentionMode::kPrefill || p.mode == AttentionMode::kChunkedPrefill;
   if (device.compute_capability != 90 || !prompt || p.cache_type != p.activation_type ||
       p.rotary_width % 16 != 0) {
     return -1;
@@ -108,9 +108,11 @@ int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice&
 // would need shorter splits than one does; workspace_bound relies on splits growing with the device
 // and with the capacity.
 int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
-  return static_cast<int>(
-      std::clamp<std::int64_t>(slots / std::max<std::int64_t>(items, 1), 1,
-                               std::clamp<std::int64_t>(most, 1, kMostSplits)));
+  const auto splits = std::clamp<std::int64_t>(slots / std::max<std::int64_t>(items, 1), 1,
+                                               std::clamp<std::int64_t>(most, 1, kMostSplits));
+  // An eighth of them at most is given up for whole batches of the fold.
+  const std::int64_t over = splits > kFoldBatch ? splits % kFoldBatch : 0;
+  return static_cast<int>(8 * over <= splits ? splits - over : splits);
 }
 
 AttentionWorkspace layout(const AttentionSchedule& s) {
@@ -149,33 +151,23 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   }
   s.wgmma = choose_wgmma(p, rows, device);
   const AttentionTile& t = kAttentionTiles[s.tile];
-  s.shared_bytes = s.wgmma < 0 ? shared_bytes(t, cache_bytes(p))
-                               : kAttentionWgmmaTiles[s.wgmma].shared_bytes();
-  s.row_blocks =
-      divide_up(rows, s.wgmma < 0 ? t.rows() : kAttentionWgmmaTiles[s.wgmma].rows());
-#ifdef DOVETAIL_TUNE
-  const int least = std::getenv("TUNE_LEAST") ? atoi(std::getenv("TUNE_LEAST")) : kLeastSplitKeys;
-#else
-  const int least = kLeastSplitKeys;
-#endif
-  s.least_tiles = std::max(1, least / t.keys);
-  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && s.row_blocks == 1;
+  s.shared_bytes =
+      s.wgmma < 0 ? shared_bytes(t, cache_bytes(p)) : kAttentionWgmmaTiles[s.wgmma].shared_bytes();
+  s.row_blocks = divide_up(rows, s.wgmma < 0 ? t.rows() : kAttentionWgmmaTiles[s.wgmma].rows());
+  s.least_tiles = std::max(1, kLeastSplitKeys / t.keys);
+  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && rows <= 16 && t.rows() == 16;
   s.overlap_kernels = device.compute_capability >= 90;
 
   std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;
   if (a.sliding_window_size > 0) {
     most_keys = std::min(most_keys, a.sliding_window_size + p.tokens);
   }
-#ifdef DOVETAIL_TUNE
-  const char* tune = std::getenv("TUNE_RESIDENT");
-  const std::int64_t slots = std::int64_t{std::max(device.multiprocessors, 1)} * (tune ? atoi(tune) : (cache_bytes(p) == 1 ? 2 : 1));
-#else
   // One block a multiprocessor has enough bytes on their way; E4M3 takes two to convert them.
   const std::int64_t slots =
       std::int64_t{std::max(device.multiprocessors, 1)} * (cache_bytes(p) == 1 ? 2 : 1);
-#endif
-  s.splits = s.wgmma >= 0 ? 1 :
-      choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots, most_keys / least);
+  s.splits = s.wgmma >= 0 ? 1
+                          : choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots,
+                                          most_keys / kLeastSplitKeys);
   s.folds = s.splits > 1 && t.rows() > 16;
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
@@ -193,14 +185,13 @@ std::string describe(const AttentionSchedule& s) {
   const AttentionTile& t = kAttentionTiles[s.tile];
   const bool wgmma = s.wgmma >= 0;
   const AttentionWgmmaTile& w = kAttentionWgmmaTiles[wgmma ? s.wgmma : 0];
-  return concat("attention: cuda, ", name_of(s.problem.mode), wgmma ? ", wgmma" : "", ", tile ",
-                wgmma ? w.rows() : t.rows(), " rows x ", wgmma ? w.keys : t.keys, " keys, head ",
-                wgmma ? w.head_size : t.head_size, ", ",
-                wgmma ? w.stages : stages(t, cache_bytes(s.problem)), " stages, ",
-                wgmma ? w.threads() : t.threads(), " threads, ", s.splits, " splits, grid ",
-                s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x",
-                s.problem.batch, ", ", s.shared_bytes, " bytes of shared memory, ",
-                s.workspace.bytes, " bytes of workspace");
+  return concat(
+      "attention: cuda, ", name_of(s.problem.mode), wgmma ? ", wgmma" : "", ", tile ",
+      wgmma ? w.rows() : t.rows(), " rows x ", wgmma ? w.keys : t.keys, " keys, head ",
+      wgmma ? w.head_size : t.head_size, ", ", wgmma ? w.stages : stages(t, cache_bytes(s.problem)),
+      " stages, ", wgmma ? w.threads() : t.threads(), " threads, ", s.splits, " splits, grid ",
+      s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x", s.problem.batch, ", ",
+      s.shared_bytes, " bytes of shared memory, ", s.workspace.bytes, " bytes of workspace");
 }
 
 }  // namespace dovetail::cuda

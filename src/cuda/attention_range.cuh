@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/attention_arguments.h"
+#include "cuda/attention_tile.h"
 #include "cuda/ptx.cuh"
 #include "ops/attention_lane.h"
 
@@ -112,6 +113,7 @@ DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& bloc
                                int32_t index) {
   const int32_t tiles = (block.end - block.begin + keys - 1) / keys;
   int32_t count = p.splits == 1 ? 1 : tiles / p.least_tiles;
+  if (count > kFoldBatch) count = count / 4 > kFoldBatch ? count / 4 : kFoldBatch;
   count = count < 1 ? 1 : count > p.splits ? p.splits : count;
   if (count == 1) return {1, 0, tiles};
   // The first `longer` splits get one stage more.

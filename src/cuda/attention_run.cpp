@@ -39,7 +39,8 @@ Status check_buffers(const AttentionSchedule& s, const AttentionBuffers& b) {
         std::tuple("q_norm_weight", b.q_norm_weight, norm, 16),
         std::tuple("k_norm_weight", b.k_norm_weight, norm, 16),
         std::tuple("attention", static_cast<const void*>(b.output), true, 16),
-        std::tuple("workspace", static_cast<const void*>(b.workspace), s.workspace.bytes > 0, 64)}) {
+        std::tuple("workspace", static_cast<const void*>(b.workspace), s.workspace.bytes > 0,
+                   64)}) {
     if (needed && pointer == nullptr) {
       return invalid_argument("attention: ", name, " is null, expected a buffer in ",
                               name_of(p.mode));

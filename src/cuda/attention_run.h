@@ -20,7 +20,6 @@ struct AttentionFunctions {
 extern const AttentionFunctions kAttentionFp16, kAttentionFp16E4m3;
 extern const AttentionFunctions kAttentionBf16, kAttentionBf16E4m3;
 
-
 // Long prompts on sm_90a; `before` is the other functions'.
 extern const AttentionFunctions kAttentionWgmmaFp16, kAttentionWgmmaBf16;
 

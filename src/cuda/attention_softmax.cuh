@@ -117,9 +117,8 @@ DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const RowView* views,
       const RowView view = views[m * 16 + half * 8 + static_cast<int32_t>(ptx::lane_index()) / 4];
       // Bounds in places of this lane's first column; padding sees nothing.
       const int32_t low = view.bounds.low - first - column;
-      const auto span = static_cast<uint32_t>(view.bounds.high < view.bounds.low
-                                                  ? 0
-                                                  : view.bounds.high - view.bounds.low);
+      const auto span = static_cast<uint32_t>(
+          view.bounds.high < view.bounds.low ? 0 : view.bounds.high - view.bounds.low);
       const bool in_tree = tree && !view.bounds.padding();
       uint32_t bits = 0;
       DOVETAIL_UNROLL

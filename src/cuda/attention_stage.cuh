@@ -67,7 +67,7 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
   using Cache = typename S::Cache;
   // Many rows are read several at a time, or each would cost a latency of the memory.
   constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
-  constexpr int kTurns = S::kTile.rows() > 16 ? 4 : 1;
+  constexpr int kTurns = S::kTile.rows() == 16 ? 1 : S::kHeadSize > 128 ? 2 : 4;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const int32_t first = thread % kLanes * 8;
   // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
@@ -81,8 +81,8 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
       const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
-      const int32_t packed = block.row_begin + row < block.row_end ? block.row_begin + row
-                                                                   : block.row_end - 1;
+      const int32_t packed =
+          block.row_begin + row < block.row_end ? block.row_begin + row : block.row_end - 1;
       token[i] = row < 0 ? 0 : token_of_row(p, packed);
       head[i] = row < 0 ? p.q_heads + item * p.kv_heads + kv_head
                         : kv_head * p.group + packed - token[i] * p.group;
@@ -120,48 +120,38 @@ struct KeySource {
   const std::byte* values;
   int32_t plain_end;   // all slots before hold keys that are in the cache already
   int32_t end;         // slots from here on are not read
-  int32_t tree_begin;  // from this slot on, position_ids say whether a slot is padding
-  const int32_t* position_ids;
-  int64_t rope_rows;
-  int32_t row_bytes;
-  int32_t fresh_slot;      // the new token's in a fused call: comes from the two rows at `fresh`
-  const std::byte* fresh;  // shared memory; -1 and null otherwise
-
-  DOVETAIL_DEVICE bool holds(int32_t slot) const {
-    if (slot >= end) return false;
-    if (slot < tree_begin) return true;
-    const int32_t position = position_ids[slot - tree_begin];
-    return position >= 0 && position < rope_rows;
-  }
+  int32_t fresh_slot;  // the new token's in a fused call, which put_fresh writes; -1: none
 };
 
 DOVETAIL_DEVICE KeySource key_source(const AttentionArguments& p, const Lane& lane, int32_t kv_head,
                                      int32_t end, int element_bytes) {
   const auto* cache = static_cast<const std::byte*>(p.cache);
-  const bool tree = p.mode == AttentionMode::kTreeDecode;
   return {.keys = cache + cache_row(p, lane.index, 0, kv_head, 0) * element_bytes,
           .values = cache + cache_row(p, lane.index, 1, kv_head, 0) * element_bytes,
-          .plain_end = tree ? lane.history : end,
+          .plain_end = p.mode == AttentionMode::kTreeDecode ? lane.history : end,
           .end = end,
-          .tree_begin = tree ? lane.history : end,
-          .position_ids = tree ? p.position_ids + int64_t{lane.index} * p.tokens : nullptr,
-          .rope_rows = p.rope_rows,
-          .row_bytes = p.head_size * element_bytes,
-          .fresh_slot = -1,
-          .fresh = nullptr};
+          .fresh_slot = -1};
+}
+
+// Slots of tree tokens that are padding hold nothing.
+DOVETAIL_DEVICE bool holds(const KeySource& source, const AttentionArguments& p, const Lane& lane,
+                           int32_t slot) {
+  if (slot >= source.end) return false;
+  return slot < source.plain_end || position_of(p, lane, slot - lane.history) >= 0;
 }
 
 // Slots from `first` on into one stage. Most stages are full of ordinary slots: two addresses and
 // constants. The others ask for each slot.
 template <class S>
-DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source, int32_t first) {
+DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source,
+                               const AttentionArguments& p, const Lane& lane, int32_t first) {
   constexpr int kChunks = S::kCacheChunks, kCopies = S::kTile.keys * kChunks;
   constexpr int kValues = S::kStageBytes / 2;
   const auto thread = static_cast<int>(ptx::thread_index().x);
-  if (first + S::kTile.keys <= source.plain_end && source.row_bytes == kChunks * 16) {
+  const int32_t row_bytes = p.head_size * static_cast<int32_t>(sizeof(typename S::Cache));
+  if (first + S::kTile.keys <= source.plain_end && row_bytes == kChunks * 16) {
     const int64_t row = int64_t{first} * (kChunks * 16);
-    DOVETAIL_UNROLL
-    for (int i = thread; i < kCopies; i += S::kThreads) {
+    _Pragma("unroll 1") for (int i = thread; i < kCopies; i += S::kThreads) {
       const int to = tile_offset(i / kChunks, i % kChunks, kChunks);
       ptx::copy_async_16(stage + to, source.keys + row + i * 16);
       ptx::copy_async_16(stage + kValues + to, source.values + row + i * 16);
@@ -173,8 +163,8 @@ DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source, int32_
     const int key = i / kChunks, chunk = i % kChunks, slot = first + key;
     if (slot == source.fresh_slot) continue;
     const int to = tile_offset(key, chunk, kChunks);
-    const bool exists = source.holds(slot) && chunk * 16 < source.row_bytes;
-    const int64_t from = exists ? int64_t{slot} * source.row_bytes + chunk * 16 : 0;
+    const bool exists = holds(source, p, lane, slot) && chunk * 16 < row_bytes;
+    const int64_t from = exists ? int64_t{slot} * row_bytes + chunk * 16 : 0;
     ptx::copy_async_16(stage + to, source.keys + from, exists ? 16 : 0);
     ptx::copy_async_16(stage + kValues + to, source.values + from, exists ? 16 : 0);
   }
@@ -182,7 +172,8 @@ DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source, int32_
 
 // The new token's row of the stage that starts at slot `first`, which load_keys left out.
 template <class S>
-DOVETAIL_DEVICE void put_fresh(std::byte* stage, const KeySource& source, int32_t first) {
+DOVETAIL_DEVICE void put_fresh(std::byte* stage, const FreshRows<S>& fresh, const KeySource& source,
+                               int32_t head_size, int32_t first) {
   constexpr int kChunks = S::kCacheChunks;
   const int32_t key = source.fresh_slot - first;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
@@ -190,8 +181,8 @@ DOVETAIL_DEVICE void put_fresh(std::byte* stage, const KeySource& source, int32_
   const int part = thread / kChunks, chunk = thread % kChunks;
   *reinterpret_cast<ptx::Vec4*>(stage + part * (S::kStageBytes / 2) +
                                 tile_offset(key, chunk, kChunks)) =
-      chunk * 16 < source.row_bytes
-          ? reinterpret_cast<const ptx::Vec4*>(source.fresh)[part * kChunks + chunk]
+      chunk * 16 < head_size * static_cast<int32_t>(sizeof(typename S::Cache))
+          ? reinterpret_cast<const ptx::Vec4*>(fresh.part)[part * kChunks + chunk]
           : ptx::Vec4{};
 }
 

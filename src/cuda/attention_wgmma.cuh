@@ -191,10 +191,9 @@ DOVETAIL_DEVICE void pack_weights(Weights<S>& weights, const Scores<S>& scores) 
 }
 
 template <class S>
-DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages,
-                             const RowView* views, const AttentionArguments& p, const Lane& lane,
-                             const RowBlock& block, const RowSink& sink, int32_t tiles,
-                             int32_t group) {
+DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages, const RowView* views,
+                             const AttentionArguments& p, const Lane& lane, const RowBlock& block,
+                             const RowSink& sink, int32_t tiles, int32_t group) {
   using T = typename S::T;
   const ScoreRule rule = score_rule(p);
   const int32_t warp_row = static_cast<int32_t>(ptx::warp_index()) * 16;
@@ -222,9 +221,8 @@ DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages,
     ptx::fence_wgmma();
     DOVETAIL_UNROLL
     for (int step = 0; step < S::kSteps; ++step) {
-      ptx::wgmma<T, S::kKeys>(
-          scores[0], query.advanced(step / 4 * S::kQueryPanel + step % 4 * 32),
-          keys.advanced(step / 4 * S::kKeyPanel + step % 4 * 32), step > 0);
+      ptx::wgmma<T, S::kKeys>(scores[0], query.advanced(step / 4 * S::kQueryPanel + step % 4 * 32),
+                              keys.advanced(step / 4 * S::kKeyPanel + step % 4 * 32), step > 0);
     }
     ptx::commit_wgmma();
   };
@@ -254,7 +252,7 @@ DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages,
   weigh_tile(0);
   pack_weights<S>(weights, scores);
   for (int32_t tile = 1; tile < tiles; ++tile) {
-      multiply_keys_of(tile);
+    multiply_keys_of(tile);
     multiply_values_of(tile - 1);
     ptx::wait_wgmma<1>(scores[0]);
     weigh_tile(tile);

@@ -63,7 +63,7 @@ TEST(AttentionPlan, CoversEveryRowWithinEveryDevice) {
               EXPECT_LT((s->row_blocks - 1) * t.rows(), std::max<std::int64_t>(rows, 1));
               EXPECT_GE(s->prepare_blocks * kPrepareThreads / lanes_of_head(d),
                         tokens * 2 * kv_heads);
-              EXPECT_EQ(s->fused, tokens == 1);
+              EXPECT_EQ(s->fused, tokens == 1);  // of at most 16 heads a group
               EXPECT_GE(s->splits, 1);
               EXPECT_GE(s->least_tiles * t.keys, kLeastSplitKeys);
               EXPECT_LE(s->shared_bytes + static_shared_bytes(t), shared_kb * 1024);
@@ -102,7 +102,8 @@ TEST(AttentionPlan, FillsTheGpuInDecode) {
     const auto s = schedule_attention(problem(AttentionMode::kDecode, 1, 1, 131072, 32, 8, 128),
                                       device(multiprocessors, 163));
     ASSERT_TRUE(s.ok());
-    EXPECT_EQ(s->splits, std::max(1, multiprocessors / 8)) << describe(*s);
+    EXPECT_LE(s->splits, std::max(1, multiprocessors / 8)) << describe(*s);
+    EXPECT_GE(8 * s->splits, 7 * std::max(1, multiprocessors / 8)) << describe(*s);
     EXPECT_TRUE(s->fused);
   }
 }
@@ -121,8 +122,7 @@ TEST(AttentionPlan, TakesWgmmaForPromptsOnHopperAlone) {
     EXPECT_FALSE(wgmma(problem(kPrefill, 1, 4, 512, 32, 8, d), kHopper));
     EXPECT_FALSE(wgmma(problem(kDecode, 64, 1, 512, 32, 8, d), kHopper));
     EXPECT_FALSE(wgmma(problem(kTreeDecode, 1, 64, 512, 32, 8, d), kHopper));
-    EXPECT_FALSE(
-        wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d, DataType::kFloat8E4M3), kHopper));
+    EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d, DataType::kFloat8E4M3), kHopper));
     // Few rows behind a long past: keys are split instead.
     EXPECT_FALSE(wgmma(problem(kChunkedPrefill, 1, 64, 32768, 8, 2, d), kHopper));
   }

@@ -33,9 +33,10 @@ DOVETAIL_DEVICE void claim_arrivals(uint64_t* word, [[maybe_unused]] uint64_t fo
   simt::claim(word, kArrivalTag << 16, ~uint64_t{0xffff}, site);
 #else
   if (found >> 16 != kArrivalTag) {
-    asm volatile("{ .reg .b64 old; atom.relaxed.gpu.global.cas.b64 old, [%0], %1, %2; }" ::"l"(word),
-                 "l"(found), "l"(kArrivalTag << 16)
-                 : "memory");
+    asm volatile(
+        "{ .reg .b64 old; atom.relaxed.gpu.global.cas.b64 old, [%0], %1, %2; }" ::"l"(word),
+        "l"(found), "l"(kArrivalTag << 16)
+        : "memory");
   }
 #endif
 }

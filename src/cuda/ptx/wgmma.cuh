@@ -75,8 +75,8 @@ void wgmma_twin(float (&d)[N / 8][4], const uint32_t (&a)[4], const SharedMatrix
     uint32_t fragment[2] = {};
     for (uint32_t i = 0; i < 4; ++i) {
       const uint32_t k = 2 * t + i % 2 + i / 2 * 8, column = 8 * n + g;
-      const size_t at = by_k ? column / 64 * b.panel_bytes + k * 128 + column % 64 * 2
-                             : column * 128 + k * 2;
+      const size_t at =
+          by_k ? column / 64 * b.panel_bytes + k * 128 + column % 64 * 2 : column * 128 + k * 2;
       fragment[i / 2] |= swizzled_element(b.start, at, site) << (i % 2 * 16);
     }
     if (!accumulate) d[n][0] = d[n][1] = d[n][2] = d[n][3] = 0.0f;
@@ -86,19 +86,19 @@ void wgmma_twin(float (&d)[N / 8][4], const uint32_t (&a)[4], const SharedMatrix
 #endif
 
 #define DOVETAIL_D4(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
-#define DOVETAIL_D32                                                                         \
-  DOVETAIL_D4(0), DOVETAIL_D4(1), DOVETAIL_D4(2), DOVETAIL_D4(3), DOVETAIL_D4(4),            \
-      DOVETAIL_D4(5), DOVETAIL_D4(6), DOVETAIL_D4(7)
-#define DOVETAIL_D64                                                                         \
-  DOVETAIL_D32, DOVETAIL_D4(8), DOVETAIL_D4(9), DOVETAIL_D4(10), DOVETAIL_D4(11),            \
-      DOVETAIL_D4(12), DOVETAIL_D4(13), DOVETAIL_D4(14), DOVETAIL_D4(15)
-#define DOVETAIL_LIST32                                                                      \
-  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                  \
+#define DOVETAIL_D32                                                                              \
+  DOVETAIL_D4(0), DOVETAIL_D4(1), DOVETAIL_D4(2), DOVETAIL_D4(3), DOVETAIL_D4(4), DOVETAIL_D4(5), \
+      DOVETAIL_D4(6), DOVETAIL_D4(7)
+#define DOVETAIL_D64                                                                               \
+  DOVETAIL_D32, DOVETAIL_D4(8), DOVETAIL_D4(9), DOVETAIL_D4(10), DOVETAIL_D4(11), DOVETAIL_D4(12), \
+      DOVETAIL_D4(13), DOVETAIL_D4(14), DOVETAIL_D4(15)
+#define DOVETAIL_LIST32                                                     \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
-#define DOVETAIL_LIST64                                                                      \
-  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                  \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "         \
-  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "         \
+#define DOVETAIL_LIST64                                                              \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
 
 // d = A B, or d += A B: A and B in shared memory, elements along k. A starts at the warpgroup's rows.
@@ -111,14 +111,15 @@ DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const SharedMatrix& a, const Sh
   uint32_t fragment[4];
   for (uint32_t i = 0; i < 4; ++i) {
     const size_t at = (row + i % 2 * 8) * 128 + (2 * t + i / 2 * 8) * 2;
-    fragment[i] =
-        swizzled_element(a.start, at, site) | swizzled_element(a.start, at + 2, site) << 16;
+    fragment[i] = swizzled_element(a.start, at, site) | swizzled_element(a.start, at + 2, site)
+                                                            << 16;
   }
   wgmma_twin<T, N>(d, fragment, b, /*by_k=*/false, accumulate, site);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define DOVETAIL_WGMMA(shape_and_types, list, operands, da, db, on)                          \
-  asm volatile("{ .reg .pred on; setp.ne.b32 on, " on ", 0; wgmma.mma_async.sync.aligned."   \
-               shape_and_types " " list ", " da ", " db ", on, 1, 1, 0, 0; }"                \
+  asm volatile("{ .reg .pred on; setp.ne.b32 on, " on                                        \
+               ", 0; wgmma.mma_async.sync.aligned." shape_and_types " " list ", " da ", " db \
+               ", on, 1, 1, 0, 0; }"                                                         \
                : operands                                                                    \
                : "l"(a.bits), "l"(b.bits), "r"(static_cast<uint32_t>(accumulate)))
   if constexpr (N == 64 && kIsHalf<T>) {
@@ -144,14 +145,14 @@ DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const uint32_t (&a)[4],
 #if defined(DOVETAIL_SIMT_HOST)
   wgmma_twin<T, N>(d, a, b, /*by_k=*/true, true, site);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define DOVETAIL_WGMMA_A(shape_and_types, list, operands, regs, db)                          \
-  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db    \
-               ", 1, 1, 1, 1;"                                                               \
-               : operands                                                                    \
+#define DOVETAIL_WGMMA_A(shape_and_types, list, operands, regs, db)                       \
+  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db \
+               ", 1, 1, 1, 1;"                                                            \
+               : operands                                                                 \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits))
   if constexpr (N == 64 && kIsHalf<T>) {
-    DOVETAIL_WGMMA_A("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32,
-                     "{%32, %33, %34, %35}", "%36");
+    DOVETAIL_WGMMA_A("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32, "{%32, %33, %34, %35}",
+                     "%36");
   } else if constexpr (N == 64) {
     DOVETAIL_WGMMA_A("m64n64k16.f32.bf16.bf16", DOVETAIL_LIST32, DOVETAIL_D32,
                      "{%32, %33, %34, %35}", "%36");
