@@ -206,5 +206,8 @@ def measure(threads: int, quick: bool, with_llama_cpp: bool) -> Iterator[dict]:
             "tokens_per_second": {side: tokens * 1e6 / us for side, us in row["median_us"].items()},
         } | row
         if llama:
-            add_row(result, llama, threads, tokens, past, repeat=2 if quick else 5)
+            try:
+                add_row(result, llama, threads, tokens, past, repeat=2 if quick else 5)
+            except RuntimeError as reason:
+                print(f"llama.cpp left out of this row: {reason}", flush=True)
         yield result
