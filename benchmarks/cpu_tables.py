@@ -11,7 +11,8 @@ def line(row: dict) -> str:
     if row["op"] == "load":
         return f"{head} {row['load_s']:.3f} s (min {row['load_min_s']:.3f}), {_memory(row)}"
     return (
-        f"{head} {row['total_us']:10.1f} us  {row['other_share']:.1%} neither matrix nor KV: "
+        f"{head} {row['total_us']:10.1f} us with the profiler, "
+        f"{row.get('other_share', row['profiled_share']):.1%} neither matrix nor KV: "
         + ", ".join(f"{op} {us:.0f}" for op, us in row["nodes_us"].items())
     )
 
@@ -50,16 +51,27 @@ def text(rows: list[dict]) -> list[str]:
             us = row["nodes_us"].get(op, 0.0)
             cells.append(f"{us / 1e3:.3f} ({us / row['total_us']:.1%})")
         lines.append(f"| {op} | " + " | ".join(cells) + " |")
-    rest = [row["total_us"] - sum(row["nodes_us"].values()) for row in profiles]
+    def entries(title: str, cell) -> str:
+        return f"| {title} | " + " | ".join(map(cell, profiles)) + " |"
+
+    def rest(row: dict) -> str:
+        us = row["total_us"] - sum(row["nodes_us"].values())
+        return f"{us / 1e3:.3f} ({us / row['total_us']:.1%})"
+
+    def unprofiled(key: str):
+        return lambda row: f"{row[key] / 1e3:.3f}" if key in row else "-"
+
     lines += [
-        "| between the nodes, and the profiler | " + " | ".join(
-            f"{us / 1e3:.3f} ({us / row['total_us']:.1%})" for us, row in zip(rest, profiles)
-        ) + " |",
-        "| whole step | " + " | ".join(f"{row['total_us'] / 1e3:.3f}" for row in profiles) + " |",
-        "| the same without the profiler | "
-        + " | ".join(f"{row['unprofiled_us'] / 1e3:.3f}" for row in profiles)
-        + " |",
-        "| neither matrix nor KV | "
-        + " | ".join(f"{row['other_share']:.1%}" for row in profiles) + " |",
+        entries("between the nodes, and the profiler", rest),
+        entries("whole step", lambda row: f"{row['total_us'] / 1e3:.3f}"),
+        entries("the same without the profiler", unprofiled("unprofiled_us")),
+        entries("its matrix and attention nodes alone", unprofiled("matrix_us")),
+        entries(
+            "neither matrix nor KV, by the profile", lambda row: f"{row['profiled_share']:.1%}"
+        ),
+        entries(
+            "neither matrix nor KV, without the profiler",
+            lambda row: f"{row['other_share']:.1%}" if "other_share" in row else "-",
+        ),
     ]
     return [*lines, ""]

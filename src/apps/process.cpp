@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/process.h"
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 namespace dovetail::apps {
 namespace {
 
 volatile std::sig_atomic_t interrupt_flag = 0;
+
+// A field of /proc/self/status, which counts in kB; 0 where there is none.
+std::uint64_t status_bytes(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string key; status >> key;) {
+    if (key == field) {
+      std::uint64_t kilobytes = 0;
+      status >> kilobytes;
+      return kilobytes * 1024;
+    }
+    status.ignore(4096, '\n');
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -25,23 +38,13 @@ bool interrupted() {
   return interrupt_flag != 0;
 }
 
+// Not getrusage: its maximum counts what the parent held when it started this program.
 std::uint64_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  return status_bytes("VmHWM:");
 }
 
 std::uint64_t anonymous_resident_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;) {
-    if (key == "RssAnon:") {
-      std::uint64_t kilobytes = 0;
-      status >> kilobytes;
-      return kilobytes * 1024;
-    }
-    status.ignore(4096, '\n');
-  }
-  return 0;
+  return status_bytes("RssAnon:");
 }
 
 }  // namespace dovetail::apps
