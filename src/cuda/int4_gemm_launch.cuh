@@ -12,15 +12,15 @@
 
 namespace dovetail::cuda {
 
-using Int4GemmKernel = void (*)(Int4GemmArguments);
+using Int4GemmFunction = void (*)(Int4GemmArguments);
 
 template <class T, WeightLayout Layout, int... Tiles>
 constexpr auto int4_gemm_row(std::integer_sequence<int, Tiles...>) {
-  return std::array<Int4GemmKernel, sizeof...(Tiles)>{int4_gemm_kernel<T, Layout, Tiles>...};
+  return std::array<Int4GemmFunction, sizeof...(Tiles)>{int4_gemm_kernel<T, Layout, Tiles>...};
 }
 
 template <class T>
-Int4GemmKernel find_int4_gemm_kernel(const Int4GemmSchedule& s) {
+Int4GemmFunction find_int4_gemm_kernel(const Int4GemmSchedule& s) {
   constexpr int kTiles = std::is_same_v<T, float> ? kInt4GemmTileCountFp32 : kInt4GemmTileCount;
   using Tiles = std::make_integer_sequence<int, kTiles>;
   const auto tile = static_cast<size_t>(s.tile);
@@ -31,7 +31,28 @@ Int4GemmKernel find_int4_gemm_kernel(const Int4GemmSchedule& s) {
 
 template <class T>
 Status prepare_int4_gemm_of(const Int4GemmSchedule& s) {
+  if (s.kernel == Int4GemmKernel::kWarpgroup) {
+    if constexpr (ptx::kIsHalf<T>) return prepare_int4_gemm_warpgroup_fp16(s);
+    if constexpr (std::is_same_v<T, ptx::BFloat16>) return prepare_int4_gemm_warpgroup_bf16(s);
+  }
   return prepare(find_int4_gemm_kernel<T>(s), static_cast<uint32_t>(s.shared_bytes));
+}
+
+template <class T>
+Status launch_int4_gemm(const Int4GemmSchedule& s, const Int4GemmArguments& arguments, void* stream) {
+  if (s.kernel == Int4GemmKernel::kWarpgroup) {
+    if constexpr (ptx::kIsHalf<T>) return launch_int4_gemm_warpgroup_fp16(s, arguments, stream);
+    if constexpr (std::is_same_v<T, ptx::BFloat16>) {
+      return launch_int4_gemm_warpgroup_bf16(s, arguments, stream);
+    }
+  }
+  const LaunchConfig config{
+      .grid = {static_cast<uint32_t>(s.blocks_m), static_cast<uint32_t>(s.blocks_n),
+               static_cast<uint32_t>(s.splits)},
+      .block = {static_cast<uint32_t>(kInt4GemmTiles[s.tile].threads())},
+      .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
+      .stream = stream};
+  return launch(find_int4_gemm_kernel<T>(s), config, arguments);
 }
 
 template <class T>
@@ -54,13 +75,7 @@ Status run_int4_gemm_of(const Int4GemmSchedule& s, const Int4GemmBuffers& b, voi
       .splits = s.splits,
       .scale_type = s.problem.scale_type,
   };
-  const LaunchConfig multiply{
-      .grid = {static_cast<uint32_t>(s.blocks_m), static_cast<uint32_t>(s.blocks_n),
-               static_cast<uint32_t>(s.splits)},
-      .block = {static_cast<uint32_t>(kInt4GemmTiles[s.tile].threads())},
-      .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
-      .stream = stream};
-  DOVETAIL_RETURN_IF_ERROR(launch(find_int4_gemm_kernel<T>(s), multiply, arguments));
+  DOVETAIL_RETURN_IF_ERROR(launch_int4_gemm<T>(s, arguments, stream));
   if (s.splits == 1) return Status::success();
   const int64_t outputs = s.problem.m * a.gemm_n;
   const LaunchConfig reduce{

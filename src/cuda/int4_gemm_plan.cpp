@@ -18,6 +18,94 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 constexpr std::int64_t kLeastStagesPerSplit = 4;
 constexpr std::int64_t kMostSplits = 64;
 
+// Shares the slabs of K, in multiples of `unit`, while the GPU has room for `resident` blocks and a
+// share has at least `least` slabs.
+void split_k(Int4GemmSchedule& s, std::int64_t resident, std::int64_t unit, std::int64_t least) {
+  const std::int64_t blocks = std::max<std::int64_t>(s.blocks_m * s.blocks_n, 1);
+  const std::int64_t most = std::clamp<std::int64_t>(s.slabs / least, 1, kMostSplits);
+  const std::int64_t wanted = std::clamp<std::int64_t>(resident / blocks, 1, most);
+  s.slabs_per_split = round_up(divide_up(s.slabs, wanted), unit);
+  s.splits = static_cast<int>(divide_up(s.slabs, s.slabs_per_split));
+}
+
+bool has_narrow_types(const Int4GemmProblem& p) {
+  return p.activation_type != DataType::kFloat32 && p.scale_type != DataType::kFloat32;
+}
+
+// ---- few rows ----
+
+bool suits_few_rows(const Int4GemmProblem& p) {
+  const Int4GemmAttributes& a = p.attributes;
+  return has_narrow_types(p) && p.m <= 16 && a.gemm_n % 64 == 0 && a.gemm_k % kFewRowsStep == 0 &&
+         (a.weight_layout == WeightLayout::kCudaV1 || a.group_size == kFewRowsStep);
+}
+
+// The widest block (it reads the activations less often) that leaves nearly every multiprocessor one.
+int choose_few_rows_tile(const Int4GemmProblem& p, const CudaDevice& device) {
+  int best = -1;
+  for (int tile = 0; tile < int4_gemm_few_rows_tile_count(p.attributes.group_size); ++tile) {
+    const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[tile];
+    if ((p.m > 8) != (t.token_tiles == 2)) continue;
+    const std::int64_t blocks = p.attributes.gemm_n / (16 * t.tiles);
+    if (best < 0 || 10 * blocks >= 9 * device.multiprocessors) best = tile;
+  }
+  return best;
+}
+
+void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
+  const Int4GemmAttributes& a = s.problem.attributes;
+  s.kernel = Int4GemmKernel::kFewRows;
+  s.tile = choose_few_rows_tile(s.problem, device);
+  const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[s.tile];
+  s.slabs = a.gemm_k / kSlab;
+  s.slabs_per_split = s.slabs;
+  s.blocks_n = a.gemm_n / (16 * t.tiles);
+  s.blocks_m = 1;
+  const int groups = kFewRowsStep / a.group_size, columns = 16 * t.tiles;
+  s.slot_bytes = static_cast<int>(
+      round_up(s.problem.m * 256 + groups * columns * (a.has_zero_points != 0 ? 3 : 2), 256));
+  const int ring = int4_gemm_few_rows_slots(t.token_tiles) * s.slot_bytes;
+  const int sums = t.tiles * t.token_tiles * 512;
+  const int per_warp = std::max(ring, sums);
+  // Two blocks of half the warps share a multiprocessor when there are enough of them.
+  const int steps = a.gemm_k / kFewRowsStep;
+  int warps = s.blocks_n > device.multiprocessors && t.most_warps > 8 ? t.most_warps / 2 : t.most_warps;
+  warps = std::min({warps, steps, device.shared_memory_bytes / per_warp});
+  const int steps_per_warp = static_cast<int>(divide_up(steps, warps));
+  s.warps = static_cast<int>(divide_up(steps, steps_per_warp));
+  s.shared_bytes = s.warps * per_warp;
+}
+
+// ---- many rows on sm_90 ----
+
+bool suits_warpgroup(const Int4GemmProblem& p, const CudaDevice& device) {
+  return device.compute_capability == 90 && has_narrow_types(p) && p.scale_type == p.activation_type &&
+         p.m > 16 && p.attributes.gemm_n >= 16;
+}
+
+int choose_warpgroup_tile(const Int4GemmProblem& p, const CudaDevice& device) {
+  if (p.m <= 32) return 0;
+  if (p.m <= 64) return 1;
+  // The wide tile while it fills the GPU: it converts a weight for as many tokens, and reads tokens
+  // half as often.
+  const std::int64_t wide = divide_up(p.m, 128) * divide_up(p.attributes.gemm_n, 256);
+  return 10 * wide >= 9 * device.multiprocessors ? 3 : 2;
+}
+
+void schedule_warpgroup(Int4GemmSchedule& s, const CudaDevice& device) {
+  const Int4GemmAttributes& a = s.problem.attributes;
+  s.kernel = Int4GemmKernel::kWarpgroup;
+  s.tile = choose_warpgroup_tile(s.problem, device);
+  const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s.tile];
+  s.shared_bytes = t.shared_bytes();
+  s.slabs = divide_up(a.gemm_k, kSlab);
+  s.blocks_m = divide_up(s.problem.m, t.tokens);
+  s.blocks_n = divide_up(a.gemm_n, t.columns());
+  split_k(s, device.multiprocessors, 1, 2 * t.stages);
+}
+
+// ---- any problem ----
+
 int choose_tile(const Int4GemmProblem& p) {
   const int count =
       p.activation_type == DataType::kFloat32 ? kInt4GemmTileCountFp32 : kInt4GemmTileCount;
@@ -27,9 +115,27 @@ int choose_tile(const Int4GemmProblem& p) {
   return count - 1;
 }
 
+void schedule_row_tiles(Int4GemmSchedule& s, const CudaDevice& device) {
+  const Int4GemmAttributes& a = s.problem.attributes;
+  s.kernel = Int4GemmKernel::kRowTiles;
+  s.tile = choose_tile(s.problem);
+  const Int4GemmTile& t = kInt4GemmTiles[s.tile];
+  const int element_bytes = static_cast<int>(size_of(s.problem.activation_type));
+  s.shared_bytes = int4_gemm_shared_bytes(t, element_bytes);
+  s.slabs = divide_up(a.gemm_k, kSlab);
+  s.blocks_m = divide_up(s.problem.m, t.rows());
+  s.blocks_n = divide_up(a.gemm_n, t.columns());
+  // 1 KB of each block's shared memory is the system's.
+  const int per_multiprocessor = std::clamp(device.shared_memory_bytes / (s.shared_bytes + 1024), 1,
+                                            int4_gemm_blocks(t, element_bytes));
+  split_k(s, std::int64_t{per_multiprocessor} * device.multiprocessors, t.warps_k,
+          kLeastStagesPerSplit * t.warps_k);
+}
+
 }  // namespace
 
-Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const CudaDevice& device) {
+Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const CudaDevice& device,
+                                            std::optional<Int4GemmKernel> only) {
   DOVETAIL_RETURN_IF_ERROR(validate(p));
   const Int4GemmAttributes& a = p.attributes;
   if (device.compute_capability < 80) {
@@ -43,29 +149,22 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
   if (a.compute_mode == ComputeMode::kInt8) {
     return unsupported("int4_gemm: compute_mode is int8, expected auto or exact on CUDA");
   }
-  Int4GemmSchedule s{.problem = p, .tile = choose_tile(p)};
-  const Int4GemmTile& t = kInt4GemmTiles[s.tile];
-  s.shared_bytes = int4_gemm_shared_bytes(t, static_cast<int>(size_of(p.activation_type)));
+  Int4GemmSchedule s{.problem = p};
+  s.overlap_kernels = device.compute_capability >= 90;
+  const auto wanted = [&](Int4GemmKernel kernel) { return !only.has_value() || *only == kernel; };
+  if (wanted(Int4GemmKernel::kFewRows) && suits_few_rows(p)) {
+    schedule_few_rows(s, device);
+  } else if (wanted(Int4GemmKernel::kWarpgroup) && suits_warpgroup(p, device)) {
+    schedule_warpgroup(s, device);
+  } else if (wanted(Int4GemmKernel::kRowTiles)) {
+    schedule_row_tiles(s, device);
+  } else {
+    return unsupported("int4_gemm: the kernel that was asked for does not take this problem");
+  }
   if (s.shared_bytes > device.shared_memory_bytes) {
     return unsupported("int4_gemm: a block needs ", s.shared_bytes,
                        " bytes of shared memory, the device has ", device.shared_memory_bytes);
   }
-  s.slabs = divide_up(a.gemm_k, kSlab);
-  s.blocks_m = divide_up(p.m, t.rows());
-  s.blocks_n = divide_up(a.gemm_n, t.columns());
-  s.overlap_kernels = device.compute_capability >= 90;
-
-  // 1 KB of each block's shared memory is the system's.
-  const int element_bytes = static_cast<int>(size_of(p.activation_type));
-  const int per_multiprocessor = std::clamp(device.shared_memory_bytes / (s.shared_bytes + 1024), 1,
-                                            int4_gemm_blocks(t, element_bytes));
-  const std::int64_t resident = std::int64_t{per_multiprocessor} * device.multiprocessors;
-  const std::int64_t blocks = std::max<std::int64_t>(s.blocks_m * s.blocks_n, 1);
-  const std::int64_t most =
-      std::clamp<std::int64_t>(s.slabs / (kLeastStagesPerSplit * t.warps_k), 1, kMostSplits);
-  const std::int64_t wanted = std::clamp<std::int64_t>(resident / blocks, 1, most);
-  s.slabs_per_split = round_up(divide_up(s.slabs, wanted), t.warps_k);
-  s.splits = static_cast<int>(divide_up(s.slabs, s.slabs_per_split));
   if (s.splits > 1) {
     s.workspace_bytes = static_cast<std::size_t>(s.splits) * static_cast<std::size_t>(p.m) *
                         static_cast<std::size_t>(a.gemm_n) * sizeof(float);
@@ -74,10 +173,18 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
 }
 
 std::string describe(const Int4GemmSchedule& s) {
-  const Int4GemmTile& t = kInt4GemmTiles[s.tile];
-  return concat("int4_gemm: cuda, tile ", t.rows(), "x", t.columns(), ", ", t.stages, " stages, ",
-                t.threads(), " threads, grid ", s.blocks_m, "x", s.blocks_n, "x", s.splits, ", ",
-                s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
+  if (s.kernel == Int4GemmKernel::kFewRows) {
+    const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[s.tile];
+    return concat("int4_gemm: cuda, few rows, ", 8 * t.token_tiles, "x", 16 * t.tiles, ", ", s.warps,
+                  " warps share k, grid ", s.blocks_n, ", ", s.shared_bytes, " bytes of shared memory");
+  }
+  const bool is_warpgroup = s.kernel == Int4GemmKernel::kWarpgroup;
+  const Int4GemmTile& t = kInt4GemmTiles[is_warpgroup ? 0 : s.tile];
+  const Int4GemmWarpgroupTile& w = kInt4GemmWarpgroupTiles[is_warpgroup ? s.tile : 0];
+  return concat("int4_gemm: cuda, ", is_warpgroup ? "wgmma, " : "", "tile ", is_warpgroup ? w.tokens : t.rows(),
+                "x", is_warpgroup ? w.columns() : t.columns(), ", ", is_warpgroup ? w.stages : t.stages,
+                " stages, ", is_warpgroup ? kWarpgroupThreads : t.threads(), " threads, grid ", s.blocks_m, "x", s.blocks_n,
+                "x", s.splits, ", ", s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
                 " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace");
 }
 

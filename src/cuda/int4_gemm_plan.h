@@ -17,12 +17,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "dovetail/cuda.h"
 #include "dovetail/int4_gemm.h"
 
 namespace dovetail::cuda {
+
+enum class Int4GemmKernel {
+  kRowTiles,   // any problem, on any GPU: the tiles below
+  kFewRows,    // up to 16 rows: int4_gemm_few_rows_kernel.cuh
+  kWarpgroup,  // more, on sm_90: int4_gemm_warpgroup_kernel.cuh
+};
 
 inline constexpr int kSlab = 64;
 inline constexpr int kWarpColumns = 32;
@@ -69,19 +76,61 @@ constexpr int int4_gemm_blocks(const Int4GemmTile& t, int element_bytes) {
   return element_bytes == 4 ? 2 : t.blocks;
 }
 
+// Few rows: a block owns 16 * tiles columns; its warps share K, a step of 128 k at a time, and load the
+// weights `depth` steps ahead. Up to 8 * token_tiles rows.
+struct Int4GemmFewRowsTile {
+  int tiles, token_tiles, depth;
+  int most_warps;  // the kernel's register budget: a multiprocessor holds so many
+};
+inline constexpr Int4GemmFewRowsTile kInt4GemmFewRowsTiles[] = {
+    {.tiles = 1, .token_tiles = 1, .depth = 2, .most_warps = 16},
+    {.tiles = 2, .token_tiles = 1, .depth = 1, .most_warps = 16},
+    {.tiles = 1, .token_tiles = 2, .depth = 1, .most_warps = 16},
+    {.tiles = 2, .token_tiles = 2, .depth = 1, .most_warps = 12},
+    {.tiles = 4, .token_tiles = 1, .depth = 1, .most_warps = 16},
+    {.tiles = 4, .token_tiles = 2, .depth = 1, .most_warps = 8},
+};
+// Smaller groups than 128 leave no registers for the wider ones.
+constexpr int int4_gemm_few_rows_tile_count(int group_size) {
+  return group_size == 32 ? 3 : group_size == 64 ? 4 : 6;
+}
+inline constexpr int kFewRowsStep = 128;
+
+// A warp's ring for activations, scales and zero points of a step.
+constexpr int int4_gemm_few_rows_slots(int token_tiles) { return token_tiles == 1 ? 4 : 2; }
+
+inline constexpr int kWarpgroupThreads = 384;
+// wgmma: a block computes `tokens` rows x 128 * atoms columns of the output; see the kernel's head.
+struct Int4GemmWarpgroupTile {
+  int tokens, atoms, stages, lag, ahead;
+
+  constexpr int columns() const { return 128 * atoms; }
+  constexpr int shared_bytes() const { return 1024 + stages * tokens * kSlab * 2; }  // aligned inside
+};
+inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
+    {.tokens = 32, .atoms = 1, .stages = 7, .lag = 4, .ahead = 4},
+    {.tokens = 64, .atoms = 1, .stages = 7, .lag = 4, .ahead = 4},
+    {.tokens = 128, .atoms = 1, .stages = 6, .lag = 3, .ahead = 2},
+    {.tokens = 128, .atoms = 2, .stages = 5, .lag = 2, .ahead = 2},
+};
+inline constexpr int kInt4GemmWarpgroupTileCount = 4;
+
 struct Int4GemmSchedule {
   Int4GemmProblem problem;
-  int tile = 0;  // index into kInt4GemmTiles
+  Int4GemmKernel kernel = Int4GemmKernel::kRowTiles;
+  int tile = 0;  // index into the kernel's table
   int splits = 1;
   std::int64_t slabs = 0, slabs_per_split = 0;
   std::int64_t blocks_m = 0, blocks_n = 0;
+  int warps = 0, slot_bytes = 0;  // kFewRows
   int shared_bytes = 0;
   std::size_t workspace_bytes = 0;
-  bool overlap_kernels = false;  // programmatic dependent launch of the second kernel
+  bool overlap_kernels = false;  // programmatic dependent launch
 };
 
-Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem,
-                                            const CudaDevice& device);
+// `only`: no other kernel (for tests and measurements).
+Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem, const CudaDevice& device,
+                                            std::optional<Int4GemmKernel> only = {});
 std::string describe(const Int4GemmSchedule& schedule);
 
 // Only launches. prepare, once per schedule and device, lifts the kernel's shared-memory limit.

@@ -8,6 +8,10 @@
 namespace dovetail::cuda {
 
 Status prepare_int4_gemm(const Int4GemmSchedule& s) {
+  if (s.kernel == Int4GemmKernel::kFewRows) {
+    return s.problem.activation_type == DataType::kFloat16 ? prepare_int4_gemm_few_rows_fp16(s)
+                                                           : prepare_int4_gemm_few_rows_bf16(s);
+  }
   switch (s.problem.activation_type) {
     case DataType::kFloat16:
       return prepare_int4_gemm_fp16(s);
@@ -35,6 +39,10 @@ Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* 
       return invalid_argument("int4_gemm: ", name, " is at ", pointer, ", expected a multiple of ",
                               alignment);
     }
+  }
+  if (s.kernel == Int4GemmKernel::kFewRows) {
+    return s.problem.activation_type == DataType::kFloat16 ? run_int4_gemm_few_rows_fp16(s, b, stream)
+                                                           : run_int4_gemm_few_rows_bf16(s, b, stream);
   }
   switch (s.problem.activation_type) {
     case DataType::kFloat16:

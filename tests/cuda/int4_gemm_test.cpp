@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <optional>
 
 #include "conformance/int4_gemm_instance.h"
 #include "cuda/device_memory.h"
@@ -35,9 +36,9 @@ DeviceBuffer<std::byte> on_device(const void* data, std::int64_t bytes) {
 
 // Runs twice on one workspace; the result, or a sentence.
 std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& result,
-                int* splits = nullptr) {
+                int* splits = nullptr, std::optional<cuda::Int4GemmKernel> only = {}) {
   const Int4GemmProblem& p = instance.problem();
-  const auto schedule = cuda::schedule_int4_gemm(p, device);
+  const auto schedule = cuda::schedule_int4_gemm(p, device, only);
   if (!schedule.ok()) return schedule.status().message();
   if (splits != nullptr) *splits = schedule->splits;
   const Int4GemmBuffers host = instance.buffers();
@@ -72,6 +73,13 @@ std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& res
   return "";
 }
 
+// wgmma multiplies weights that were rounded to the activations' type.
+conformance::Int4GemmPrecision precision_of(cuda::Int4GemmKernel kernel, const Int4GemmCase& c) {
+  conformance::Int4GemmPrecision precision;
+  if (kernel == cuda::Int4GemmKernel::kWarpgroup) precision.weight_type = c.activation_type;
+  return precision;
+}
+
 class Int4GemmOnCuda : public testing::TestWithParam<Int4GemmCase> {
  protected:
   void TearDown() override { test_support::set_block_order(0); }
@@ -82,20 +90,27 @@ TEST_P(Int4GemmOnCuda, IsRightFromBothLayouts) {
   Int4GemmInstance edgellm_v1(GetParam(), WeightLayout::kEdgeLlmV1);
   Bytes result, swizzled;
   ASSERT_EQ(run(cuda_v1, kH100, result), "");
-  EXPECT_EQ(cuda_v1.judge({}, result.data()), "");
+  const auto kernel = cuda::schedule_int4_gemm(cuda_v1.problem(), kH100)->kernel;
+  EXPECT_EQ(cuda_v1.judge(precision_of(kernel, GetParam()), result.data()), "");
   test_support::set_block_order(3);
   ASSERT_EQ(run(edgellm_v1, kH100, swizzled), "");
-  EXPECT_TRUE(result == swizzled) << "the result depends on the weight layout or the block order";
+  if (kernel == cuda::Int4GemmKernel::kFewRows) {  // sums in another order
+    EXPECT_EQ(edgellm_v1.judge({}, swizzled.data()), "");
+  } else {
+    EXPECT_TRUE(result == swizzled) << "the result depends on the weight layout or the block order";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, Int4GemmOnCuda, testing::ValuesIn(kInt4GemmCases));
 
-// Small cases on every tile, with K whole and split, in three types.
+// Small cases on every tile of every kernel, with K whole and split, in three types.
 TEST(Int4GemmSplits, AnySplitOfKIsRight) {
-  int with_splits = 0, without = 0;
-  for (const std::int64_t m : {1, 19, 50, 130}) {
+  int with_splits = 0, without = 0, few_rows = 0;
+  for (const std::int64_t m : {1, 7, 13, 19, 50, 130}) {
     for (const DataType type : {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32}) {
-      const Int4GemmCase c{"splits", m, 72, 800, 32, type, type, true, true, Int4GemmData::kBell};
+      const bool is_few = m < 17 && type != DataType::kFloat32;
+      const Int4GemmCase c{"splits", m, is_few ? 128 : 72, is_few ? 1280 : 800, 32, type, type, true, true,
+                           Int4GemmData::kBell};
       Int4GemmInstance instance(c, WeightLayout::kCudaV1);
       for (const CudaDevice& device : {kOneMultiprocessor, kA100}) {
         for (const int order : {0, 1}) {
@@ -105,7 +120,7 @@ TEST(Int4GemmSplits, AnySplitOfKIsRight) {
           int splits = 0;
           ASSERT_EQ(run(instance, device, result, &splits), "");
           EXPECT_EQ(instance.judge({}, result.data()), "");
-          (splits > 1 ? with_splits : without) += 1;
+          (is_few ? few_rows : splits > 1 ? with_splits : without) += 1;
         }
       }
     }
@@ -113,6 +128,29 @@ TEST(Int4GemmSplits, AnySplitOfKIsRight) {
   test_support::set_block_order(0);
   EXPECT_GT(with_splits, 0);
   EXPECT_GT(without, 0);
+  EXPECT_GT(few_rows, 0);
+}
+
+// The same problem on each kernel that takes it.
+TEST(Int4GemmSplits, EveryKernelIsRight) {
+  int kernels = 0;
+  for (const std::int64_t m : {3, 16, 70}) {
+    const Int4GemmCase c{"kernels", m, 64, 384, 128, DataType::kFloat16, DataType::kFloat16, true, false,
+                         Int4GemmData::kBell};
+    for (const WeightLayout layout : {WeightLayout::kCudaV1, WeightLayout::kEdgeLlmV1}) {
+      Int4GemmInstance instance(c, layout);
+      for (const auto kernel : {cuda::Int4GemmKernel::kRowTiles, cuda::Int4GemmKernel::kFewRows,
+                                cuda::Int4GemmKernel::kWarpgroup}) {
+        if (!cuda::schedule_int4_gemm(instance.problem(), kH100, kernel).ok()) continue;
+        SCOPED_TRACE(testing::Message() << c << " kernel " << static_cast<int>(kernel));
+        Bytes result;
+        ASSERT_EQ(run(instance, kH100, result, nullptr, kernel), "");
+        EXPECT_EQ(instance.judge(precision_of(kernel, c), result.data()), "");
+        ++kernels;
+      }
+    }
+  }
+  EXPECT_GE(kernels, 10);
 }
 
 TEST(Int4GemmRun, NamesABadPointer) {

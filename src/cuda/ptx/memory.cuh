@@ -27,6 +27,16 @@ DOVETAIL_DEVICE Vec4 load_constant_16(const void* address DOVETAIL_SITE) {
 #endif
 }
 
+DOVETAIL_DEVICE uint32_t load_constant_4(const void* address DOVETAIL_SITE) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return simt::load<uint32_t>(address, site);
+#else
+  uint32_t v;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(v) : "l"(address));
+  return v;
+#endif
+}
+
 // Read once by this multiprocessor: takes no place in L1. For weights and keys / values.
 DOVETAIL_DEVICE Vec4 load_stream_16(const void* address DOVETAIL_SITE) {
 #if defined(DOVETAIL_SIMT_HOST)

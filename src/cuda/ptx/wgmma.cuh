@@ -169,6 +169,38 @@ DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const uint32_t (&a)[4],
 #endif
 }
 
+// d += A B: A in registers, B in shared memory along k.
+template <class T, int N>
+DOVETAIL_DEVICE void wgmma_along_k(float (&d)[N / 8][4], const uint32_t (&a)[4],
+                                   const SharedMatrix& b DOVETAIL_SITE) {
+  static_assert(N == 64 || N == 128);
+#if defined(DOVETAIL_SIMT_HOST)
+  wgmma_twin<T, N>(d, a, b, /*by_k=*/false, true, site);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define DOVETAIL_WGMMA_AK(shape_and_types, list, operands, regs, db)                         \
+  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db    \
+               ", 1, 1, 1, 0;"                                                               \
+               : operands                                                                    \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits))
+  if constexpr (N == 64 && kIsHalf<T>) {
+    DOVETAIL_WGMMA_AK("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32,
+                      "{%32, %33, %34, %35}", "%36");
+  } else if constexpr (N == 64) {
+    DOVETAIL_WGMMA_AK("m64n64k16.f32.bf16.bf16", DOVETAIL_LIST32, DOVETAIL_D32,
+                      "{%32, %33, %34, %35}", "%36");
+  } else if constexpr (kIsHalf<T>) {
+    DOVETAIL_WGMMA_AK("m64n128k16.f32.f16.f16", DOVETAIL_LIST64, DOVETAIL_D64,
+                      "{%64, %65, %66, %67}", "%68");
+  } else {
+    DOVETAIL_WGMMA_AK("m64n128k16.f32.bf16.bf16", DOVETAIL_LIST64, DOVETAIL_D64,
+                      "{%64, %65, %66, %67}", "%68");
+  }
+#else
+  (void)d, (void)a, (void)b;
+  __trap();
+#endif
+}
+
 // Before the first product that touches registers which the program wrote.
 DOVETAIL_DEVICE void fence_wgmma() {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -180,7 +212,14 @@ DOVETAIL_DEVICE void commit_wgmma() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
 }
-// Waits until at most Pending of the youngest groups run; `d` is what the finished ones wrote.
+// Waits until at most Pending of the youngest groups run: their A and B may be written again.
+template <int Pending>
+DOVETAIL_DEVICE void wait_wgmma() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
+#endif
+}
+// The same; `d` is what the finished ones wrote.
 template <int Pending, int Count>
 DOVETAIL_DEVICE void wait_wgmma([[maybe_unused]] float (&d)[Count][4]) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
