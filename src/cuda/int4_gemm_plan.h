@@ -108,12 +108,16 @@ struct Int4GemmWarpgroupTile {
   constexpr int shared_bytes() const { return 1024 + stages * tokens * kSlab * 2; }  // aligned inside
 };
 inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
-    {.tokens = 32, .atoms = 1, .stages = 7, .lag = 4, .ahead = 4},
-    {.tokens = 64, .atoms = 1, .stages = 7, .lag = 4, .ahead = 4},
-    {.tokens = 128, .atoms = 1, .stages = 6, .lag = 3, .ahead = 2},
+    {.tokens = 128, .atoms = 1, .stages = 6, .lag = 3, .ahead = 1},
     {.tokens = 128, .atoms = 2, .stages = 5, .lag = 2, .ahead = 2},
 };
-inline constexpr int kInt4GemmWarpgroupTileCount = 4;
+// edgellm_v1 with zero points or groups of 32 leaves no registers for the wide one.
+constexpr int int4_gemm_warpgroup_tile_count(WeightLayout layout, bool is_plain) {
+  return layout == WeightLayout::kEdgeLlmV1 && !is_plain ? 1 : 2;
+}
+constexpr bool is_plain_warpgroup(const Int4GemmAttributes& a) {
+  return a.has_zero_points == 0 && a.group_size != 32;
+}
 
 struct Int4GemmSchedule {
   Int4GemmProblem problem;

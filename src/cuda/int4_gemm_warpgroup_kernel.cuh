@@ -11,6 +11,8 @@
 //   consumer 1  |  ...   |   one producer warpgroup: slabs of 64 k of the activations into a ring of
 //               +--------+   stages (cp.async, swizzled), published `Lag` slabs later
 //
+// Plain: no zero points, groups of 64 or 128.
+//
 // Named barriers: 1 + s, stage s is full; 1 + Stages + s, it is empty.
 #pragma once
 
@@ -21,7 +23,7 @@
 
 namespace dovetail::cuda {
 
-template <class T, WeightLayout Layout, int Tile>
+template <class T, WeightLayout Layout, int Tile, bool Plain>
 struct WarpgroupGemm {
   static constexpr Int4GemmWarpgroupTile kTile = kInt4GemmWarpgroupTiles[Tile];
   static constexpr int kTokens = kTile.tokens, kAtoms = kTile.atoms, kStages = kTile.stages;
@@ -105,7 +107,7 @@ struct WarpgroupGemm {
       return reinterpret_cast<const uint16_t*>(p.scales)[static_cast<int64_t>(group) * p.n + n[atom][i]];
     }
     DOVETAIL_DEVICE uint32_t load_zero_point(const Int4GemmArguments& p, int atom, int i, int group) const {
-      if (p.zero_points == nullptr) return 8;
+      if (Plain || p.zero_points == nullptr) return 8;
       return static_cast<uint32_t>(p.zero_points[static_cast<int64_t>(group) * p.n + n[atom][i]]);
     }
   };
@@ -115,7 +117,7 @@ struct WarpgroupGemm {
     uint32_t scale[kAtoms][2], zero_point[kAtoms][2];
     DOVETAIL_DEVICE void load(const Int4GemmArguments& p, const Weights& weights, int half_slab) {
       int group = half_slab * 32 / p.group_size;
-      if ((p.k & 63) != 0 && half_slab * 32 >= p.k) group = 0;  // padding: its activations are zero
+      if (!Plain && (p.k & 63) != 0 && half_slab * 32 >= p.k) group = 0;  // padding: its activations are zero
       DOVETAIL_UNROLL
       for (int atom = 0; atom < kAtoms; ++atom) {
         DOVETAIL_UNROLL
@@ -148,6 +150,7 @@ struct WarpgroupGemm {
   static DOVETAIL_DEVICE void consume(Sums& sums, const Int4GemmArguments& p, std::byte* ring, int first_row,
                                       int begin, int end) {
     constexpr int kAhead = kTile.ahead;
+    const bool halves = !Plain && p.group_size == 32;  // two groups a slab
     const Weights weights(p, first_row);
     const ptx::SharedMatrix activations = ptx::shared_matrix(ring);
     ptx::Vec4 raw[kAhead][kAtoms];
@@ -170,9 +173,9 @@ struct WarpgroupGemm {
         if (slab >= end) break;
         DOVETAIL_UNROLL
         for (int half = 0; half < 2; ++half) {
-          if (half == 0 || p.group_size == 32) {
+          if (half == 0 || halves) {
             groups = groups_ahead;
-            const int next = 2 * slab + (p.group_size == 32 ? half + 1 : 2);
+            const int next = 2 * slab + (halves ? half + 1 : 2);
             if (next < 2 * end) groups_ahead.load(p, weights, next);
           }
           DOVETAIL_UNROLL
@@ -213,21 +216,29 @@ struct WarpgroupGemm {
   static DOVETAIL_DEVICE void store(const Sums& sums, const Int4GemmArguments& p, int64_t first_token,
                                     int first_row, int split) {
     const int lane = static_cast<int>(ptx::lane_index()), g = lane / 4, t = lane % 4;
+    const int64_t first = first_token + 2 * t;
+    const int rows = static_cast<int>(p.m - first < kTokens ? p.m - first : kTokens);
     DOVETAIL_UNROLL
     for (int i = 0; i < 2 * kAtoms; ++i) {
       const int atom = i / 2, n = first_row + atom * 64 + g + 8 * (i % 2);
-      if (n >= p.n) continue;
-      float bias = 0;
-      if (p.bias != nullptr && p.splits == 1) bias = ptx::to_float(static_cast<const T*>(p.bias)[n]);
-      DOVETAIL_UNROLL
-      for (int j = 0; j < kTokens / 4; ++j) {
-        const int64_t m = first_token + j / 2 * 8 + 2 * t + j % 2;
-        const float sum = sums[atom][j / 2][i % 2 * 2 + j % 2];
-        if (m >= p.m) continue;
-        if (p.splits > 1) {
-          p.partials[(split * p.m + m) * p.n + n] = sum;
-        } else {
-          static_cast<T*>(p.output)[m * p.n + n] = ptx::round_to<T>(sum + bias);
+      if (n >= p.n) break;
+      if (p.splits > 1) {
+        float* at = p.partials + (split * p.m + first) * p.n + n;
+        DOVETAIL_UNROLL
+        for (int j = 0; j < kTokens / 4; ++j) {
+          const int row = j / 2 * 8 + j % 2;
+          if (row < rows) at[static_cast<int64_t>(row) * p.n] = sums[atom][j / 2][i % 2 * 2 + j % 2];
+        }
+      } else {
+        const float bias = p.bias != nullptr ? ptx::to_float(static_cast<const T*>(p.bias)[n]) : 0.0f;
+        T* at = static_cast<T*>(p.output) + first * p.n + n;
+        DOVETAIL_UNROLL
+        for (int j = 0; j < kTokens / 4; ++j) {
+          const int row = j / 2 * 8 + j % 2;
+          if (row < rows) {
+            at[static_cast<int64_t>(row) * p.n] =
+                ptx::round_to<T>(sums[atom][j / 2][i % 2 * 2 + j % 2] + bias);
+          }
         }
       }
     }
@@ -235,10 +246,10 @@ struct WarpgroupGemm {
 };
 
 // grid: (blocks of tokens, blocks of weight rows, splits)
-template <class T, WeightLayout Layout, int Tile>
+template <class T, WeightLayout Layout, int Tile, bool Plain>
 DOVETAIL_KERNEL(kWarpgroupThreads, 1)
 int4_gemm_warpgroup_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
-  using Gemm = WarpgroupGemm<T, Layout, Tile>;
+  using Gemm = WarpgroupGemm<T, Layout, Tile, Plain>;
   constexpr bool kMoveRegisters = Gemm::kTile.tokens * Gemm::kTile.atoms > 128;
   auto* start = ptx::shared_memory<std::byte>();
   std::byte* ring = start + (1024 - reinterpret_cast<uintptr_t>(start) % 1024) % 1024;
@@ -249,10 +260,10 @@ int4_gemm_warpgroup_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
   ptx::let_next_kernel_start();
   const int warp = static_cast<int>(ptx::warp_index());
   if (warp >= 8) {
-    if constexpr (kMoveRegisters) ptx::give_up_registers<40>();
+    if constexpr (kMoveRegisters) ptx::give_up_registers<56>();
     Gemm::produce(p, ring, first_token, begin, end);
   } else {
-    if constexpr (kMoveRegisters) ptx::take_registers<232>();
+    if constexpr (kMoveRegisters) ptx::take_registers<224>();
     const int first_row = static_cast<int>(ptx::block_index().y) * Gemm::kTile.columns() +
                           warp / 4 * 64 * Gemm::kAtoms + warp % 4 * 16;
     typename Gemm::Sums sums = {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <type_traits>
 #include <utility>
 
 #include "cuda/int4_gemm_run.h"
@@ -13,19 +14,26 @@ namespace dovetail::cuda {
 
 using Int4GemmWarpgroupFunction = void (*)(Int4GemmArguments);
 
-template <class T, WeightLayout Layout, int... Tiles>
+template <class T, WeightLayout Layout, bool Plain, int... Tiles>
 constexpr auto int4_gemm_warpgroup_row(std::integer_sequence<int, Tiles...>) {
   return std::array<Int4GemmWarpgroupFunction, sizeof...(Tiles)>{
-      int4_gemm_warpgroup_kernel<T, Layout, Tiles>...};
+      int4_gemm_warpgroup_kernel<T, Layout, Tiles, Plain>...};
 }
 
 template <class T>
 Int4GemmWarpgroupFunction find_int4_gemm_warpgroup_kernel(const Int4GemmSchedule& s) {
-  using Tiles = std::make_integer_sequence<int, kInt4GemmWarpgroupTileCount>;
   const auto tile = static_cast<size_t>(s.tile);
-  return s.problem.attributes.weight_layout == WeightLayout::kCudaV1
-             ? int4_gemm_warpgroup_row<T, WeightLayout::kCudaV1>(Tiles{})[tile]
-             : int4_gemm_warpgroup_row<T, WeightLayout::kEdgeLlmV1>(Tiles{})[tile];
+  const Int4GemmAttributes& a = s.problem.attributes;
+  const auto of = [&](auto layout, auto is_plain) {
+    using Tiles = std::make_integer_sequence<int, int4_gemm_warpgroup_tile_count(layout, is_plain)>;
+    return int4_gemm_warpgroup_row<T, layout, is_plain>(Tiles{})[tile];
+  };
+  constexpr std::integral_constant<WeightLayout, WeightLayout::kCudaV1> kCuda;
+  constexpr std::integral_constant<WeightLayout, WeightLayout::kEdgeLlmV1> kEdge;
+  if (a.weight_layout == WeightLayout::kCudaV1) {
+    return is_plain_warpgroup(a) ? of(kCuda, std::true_type{}) : of(kCuda, std::false_type{});
+  }
+  return is_plain_warpgroup(a) ? of(kEdge, std::true_type{}) : of(kEdge, std::false_type{});
 }
 
 template <class T>

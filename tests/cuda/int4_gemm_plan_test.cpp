@@ -29,7 +29,8 @@ TEST(Int4GemmPlan, CoversEveryOutputAndEveryKOnEveryDevice) {
             const auto s = schedule_int4_gemm(problem(m, n, k, type),
                                               {.compute_capability = 80,
                                                .multiprocessors = multiprocessors,
-                                               .shared_memory_bytes = shared_kb * 1024});
+                                               .shared_memory_bytes = shared_kb * 1024},
+                                              Int4GemmKernel::kRowTiles);
             ASSERT_TRUE(s.ok()) << s.status().message();
             SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
             const Int4GemmTile& t = kInt4GemmTiles[s->tile];
@@ -54,16 +55,63 @@ TEST(Int4GemmPlan, CoversEveryOutputAndEveryKOnEveryDevice) {
   }
 }
 
-TEST(Int4GemmPlan, FillsALargeGpuAtOneRow) {
-  // N = 1024 gives 16 blocks of columns; without a split of K 116 of 132 multiprocessors idle.
+TEST(Int4GemmPlan, FewRowsShareKAmongTheWarpsOfABlock) {
+  for (const int multiprocessors : kMultiprocessors) {
+    for (const int shared_kb : {99, 163, 227}) {
+      for (const int group : {32, 64, 128}) {
+        for (const std::int64_t m : {1, 8, 9, 16}) {
+          for (const auto& [n, k] : {std::pair(64, 128), std::pair(896, 4864), std::pair(4096, 14336),
+                                     std::pair(128256, 2048)}) {
+            Int4GemmProblem p = problem(m, n, k, DataType::kFloat16);
+            p.attributes.group_size = group;
+            p.attributes.has_zero_points = 1;
+            const auto s = schedule_int4_gemm(p, {.compute_capability = 80,
+                                                  .multiprocessors = multiprocessors,
+                                                  .shared_memory_bytes = shared_kb * 1024});
+            ASSERT_TRUE(s.ok()) << s.status().message();
+            SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
+            ASSERT_EQ(s->kernel, Int4GemmKernel::kFewRows);
+            ASSERT_LT(s->tile, int4_gemm_few_rows_tile_count(group));
+            const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[s->tile];
+            EXPECT_GE(8 * t.token_tiles, m);
+            EXPECT_EQ(s->blocks_n * 16 * t.tiles, n);
+            EXPECT_GE(s->warps, 1);
+            EXPECT_LE(s->warps, t.most_warps);
+            EXPECT_LE(s->warps, k / 128) << "a warp without work";
+            EXPECT_GE(s->slot_bytes, m * 256 + 128 / group * 16 * t.tiles * 3);
+            EXPECT_EQ(s->slot_bytes % 256, 0) << "the swizzle";
+            EXPECT_LE(s->shared_bytes, shared_kb * 1024);
+            EXPECT_EQ(s->workspace_bytes, 0u);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Int4GemmPlan, ChoosesTheKernelForTheDevice) {
   const CudaDevice h100{
       .compute_capability = 90, .multiprocessors = 132, .shared_memory_bytes = 227 * 1024};
-  const auto s = schedule_int4_gemm(problem(1, 1024, 4096, DataType::kFloat16), h100);
-  ASSERT_TRUE(s.ok());
-  EXPECT_EQ(describe(*s),
-            "int4_gemm: cuda, tile 16x64, 6 stages, 128 threads, grid 1x16x8, 512 k a block, "
-            "56832 bytes of shared memory, 32768 bytes of workspace");
-  EXPECT_GE(s->blocks_n * s->splits, 128);
+  const auto plan = [&](std::int64_t m, std::int32_t n, std::int32_t k, CudaDevice device) {
+    return describe(*schedule_int4_gemm(problem(m, n, k, DataType::kFloat16), device));
+  };
+  EXPECT_EQ(plan(1, 1024, 4096, h100),
+            "int4_gemm: cuda, few rows, 8x16, 16 warps share k, grid 64, "
+            "32768 bytes of shared memory");
+  EXPECT_EQ(plan(1, 14336, 4096, h100),
+            "int4_gemm: cuda, few rows, 8x64, 8 warps share k, grid 224, "
+            "16384 bytes of shared memory");
+  EXPECT_EQ(plan(128, 4096, 14336, h100),
+            "int4_gemm: cuda, wgmma, tile 128x128, 6 stages, 384 threads, grid 1x32x4, "
+            "3584 k a block, 99328 bytes of shared memory, 8388608 bytes of workspace");
+  EXPECT_EQ(plan(2048, 4096, 4096, h100),
+            "int4_gemm: cuda, wgmma, tile 128x256, 5 stages, 384 threads, grid 16x16x1, "
+            "4096 k a block, 82944 bytes of shared memory, 0 bytes of workspace");
+  CudaDevice other = h100;
+  other.compute_capability = 100;
+  EXPECT_EQ(plan(2048, 4096, 4096, other),
+            "int4_gemm: cuda, tile 128x128, 4 stages, 256 threads, grid 16x32x1, "
+            "4096 k a block, 87040 bytes of shared memory, 0 bytes of workspace");
 }
 
 TEST(Int4GemmPlan, RefusesWithAReason) {
@@ -74,7 +122,7 @@ TEST(Int4GemmPlan, RefusesWithAReason) {
         .status()
         .message();
   };
-  Int4GemmProblem p = problem(1, 64, 128, DataType::kFloat16);
+  Int4GemmProblem p = problem(1, 60, 128, DataType::kFloat16);
   EXPECT_EQ(message(p), "");
   EXPECT_EQ(message(p, 75), "int4_gemm: the device is sm_75, expected sm_80 or later");
   EXPECT_EQ(message(p, 80, 48 * 1024),
