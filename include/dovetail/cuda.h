@@ -49,6 +49,8 @@ class CudaInt4GemmPlan {
  public:
   std::size_t workspace_bytes() const;
   std::string describe() const;
+  // Weights, scales and zero points are constants: a run may read them before earlier kernels of the
+  // stream are done (never activations, bias or output), so no kernel in flight may be writing them.
   Status run(const Int4GemmBuffers& buffers, void* stream) const;
 
   struct State;

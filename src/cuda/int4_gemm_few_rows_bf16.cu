@@ -4,10 +4,12 @@
 namespace dovetail::cuda {
 
 Status prepare_int4_gemm_few_rows_bf16(const Int4GemmSchedule& s) {
-  return prepare(find_int4_gemm_few_rows_kernel<ptx::BFloat16>(s), static_cast<uint32_t>(s.shared_bytes));
+  return prepare(find_int4_gemm_few_rows_kernel<ptx::BFloat16>(s),
+                 static_cast<uint32_t>(s.shared_bytes));
 }
 
-Status run_int4_gemm_few_rows_bf16(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream) {
+Status run_int4_gemm_few_rows_bf16(const Int4GemmSchedule& s, const Int4GemmBuffers& b,
+                                   void* stream) {
   return run_int4_gemm_few_rows_of<ptx::BFloat16>(s, b, stream);
 }
 

@@ -73,7 +73,7 @@ class FewRowsWarp {
   static constexpr int kSlots = int4_gemm_few_rows_slots(TokenTiles);
   static constexpr bool kPlain = Group == kPlainGroup;
   static constexpr int kGroups = kPlain ? 1 : kFewRowsStep / Group;  // in a step
-  static constexpr int kQuarters = 4 / kGroups;  // of 32 k in a group
+  static constexpr int kQuarters = 4 / kGroups;                      // of 32 k in a group
   static constexpr bool kFragments = Layout == WeightLayout::kCudaV1;
 
   // `step`: the warp's first; `ring`: its shared memory.
@@ -85,11 +85,13 @@ class FewRowsWarp {
     if constexpr (kFragments) {
       weights_ += lane_ * 16;
     } else {
-      weights_ += lane_ / 16 * slabs * 128 + lane_ / 4 % 4 * 32 + lane_ % 4 / 2 * 128 + lane_ % 2 * 16;
+      weights_ +=
+          lane_ / 16 * slabs * 128 + lane_ / 4 % 4 * 32 + lane_ % 4 / 2 * 128 + lane_ % 2 * 16;
     }
     // Activations: a lane copies chunk lane % 16 of rows lane / 16, + 2, + 4, ...
     const int row = lane_ / 16, chunk = lane_ % 16;
-    activations_ = static_cast<const std::byte*>(p.activations) + (static_cast<int64_t>(row) * p.k + step * kFewRowsStep + chunk * 8) * 2;
+    activations_ = static_cast<const std::byte*>(p.activations) +
+                   (static_cast<int64_t>(row) * p.k + step * kFewRowsStep + chunk * 8) * 2;
     activations_to_ = row * 256 + place(row, chunk) * 16;
     group_ = step * kGroups;
     scales_ = p.scales + (static_cast<int64_t>(group_) * p.n + first_tile_ * 16) * 2 + lane_ * 16;
@@ -110,7 +112,8 @@ class FewRowsWarp {
     const uint32_t tile_bytes = static_cast<uint32_t>(p_.k) * 8;
     DOVETAIL_UNROLL
     for (uint32_t part = 0; part < 2; ++part) {
-      const uint32_t at = static_cast<uint32_t>(tile) * tile_bytes + part * (kFragments ? 512 : tile_bytes / 2);
+      const uint32_t at =
+          static_cast<uint32_t>(tile) * tile_bytes + part * (kFragments ? 512 : tile_bytes / 2);
       to[part] = ptx::load_stream_16(weights_ + at);
     }
   }
@@ -167,7 +170,10 @@ class FewRowsWarp {
     const int chunks = Tiles * bytes;  // a group's row
     DOVETAIL_NO_UNROLL
     for (int c = lane_; c < kGroups * chunks; c += 32) {
-      ptx::copy_async_16(to + c * 16, from + (static_cast<int64_t>(group_ + c / chunks) * p_.n + first_tile_ * 16) * bytes + c % chunks * 16);
+      ptx::copy_async_16(
+          to + c * 16,
+          from + (static_cast<int64_t>(group_ + c / chunks) * p_.n + first_tile_ * 16) * bytes +
+              c % chunks * 16);
     }
   }
 
@@ -200,15 +206,16 @@ class FewRowsWarp {
     for (int token = 0; token < TokenTiles; ++token) {
       DOVETAIL_UNROLL
       for (int i = 0; i < kQuarters; ++i) {
-        ptx::mma_m16n8k16<T>(total[token], {kOnes, kOnes, kOnes, kOnes}, {x[token][i][0], x[token][i][1]});
-        ptx::mma_m16n8k16<T>(total[token], {kOnes, kOnes, kOnes, kOnes}, {x[token][i][2], x[token][i][3]});
+        ptx::mma_m16n8k16<T>(total[token], {kOnes, kOnes, kOnes, kOnes},
+                             {x[token][i][0], x[token][i][1]});
+        ptx::mma_m16n8k16<T>(total[token], {kOnes, kOnes, kOnes, kOnes},
+                             {x[token][i][2], x[token][i][3]});
       }
     }
   }
 
-  DOVETAIL_DEVICE void multiply_group(Sums& sums, ptx::Vec4 (&w)[Tiles][2],
-                                      int slot_at, const std::byte* groups, int group,
-                                      bool more) const {
+  DOVETAIL_DEVICE void multiply_group(Sums& sums, ptx::Vec4 (&w)[Tiles][2], int slot_at,
+                                      const std::byte* groups, int group, bool more) const {
     const std::byte* zero_points = groups + kGroups * Tiles * 32 + lane_ / 4;
     // The ends of these loops end the compiler's look-ahead: without the barriers it decodes weights so
     // early that registers spill.
@@ -230,7 +237,8 @@ class FewRowsWarp {
       if (tile == 0) add_total(total, x);
       int z0 = 8, z1 = 8;
       if (!kPlain && p_.zero_points != nullptr) {
-        z0 = static_cast<int>(zero_points[at * 16]), z1 = static_cast<int>(zero_points[at * 16 + 8]);
+        z0 = static_cast<int>(zero_points[at * 16]),
+        z1 = static_cast<int>(zero_points[at * 16 + 8]);
       }
       close_group(sums[tile], even, odd, total, {subtrahend(z0), subtrahend(z1)},
                   {load_scale(groups, at), load_scale(groups + 16, at)});
@@ -248,8 +256,9 @@ class FewRowsWarp {
 
   // The products of a group. cuda_v1: words of rows g and g + 8 and of 32 k; edgellm_v1: word i of each
   // lane's 32 k.
-  static DOVETAIL_DEVICE void multiply_words(float (&even)[TokenTiles][4], float (&odd)[TokenTiles][4],
-                                             const ptx::Vec4 (&w)[2], const Activations& x, int first) {
+  static DOVETAIL_DEVICE void multiply_words(float (&even)[TokenTiles][4],
+                                             float (&odd)[TokenTiles][4], const ptx::Vec4 (&w)[2],
+                                             const Activations& x, int first) {
     const ptx::Vec4 &v = w[0], &u = w[1];
     const uint32_t low[4] = {v.x, v.y, kFragments ? u.x : v.z, kFragments ? u.y : v.w};
     const uint32_t high[4] = {kFragments ? v.z : u.x, kFragments ? v.w : u.y, u.z, u.w};
@@ -261,14 +270,17 @@ class FewRowsWarp {
       split_word<T>(high[first + i], b);
       DOVETAIL_UNROLL
       for (int token = 0; token < TokenTiles; ++token) {
-        ptx::mma_m16n8k16<T>(even[token], {a[0], b[0], a[2], b[2]}, {x[token][i][0], x[token][i][1]});
-        ptx::mma_m16n8k16<T>(odd[token], {a[1], b[1], a[3], b[3]}, {x[token][i][2], x[token][i][3]});
+        ptx::mma_m16n8k16<T>(even[token], {a[0], b[0], a[2], b[2]},
+                             {x[token][i][0], x[token][i][1]});
+        ptx::mma_m16n8k16<T>(odd[token], {a[1], b[1], a[3], b[3]},
+                             {x[token][i][2], x[token][i][3]});
       }
     }
   }
 
   // sums += scale * (W X - zero_point * total), in units of Int4Digits.
-  static DOVETAIL_DEVICE void close_group(float (&sums)[TokenTiles][4], const float (&even)[TokenTiles][4],
+  static DOVETAIL_DEVICE void close_group(float (&sums)[TokenTiles][4],
+                                          const float (&even)[TokenTiles][4],
                                           const float (&odd)[TokenTiles][4],
                                           const float (&total)[TokenTiles][4], ptx::Float2 z,
                                           ptx::Float2 scale) {
@@ -294,7 +306,8 @@ class FewRowsWarp {
 template <class T, WeightLayout Layout, int Tile, int Group>
 DOVETAIL_KERNEL(kInt4GemmFewRowsTiles[Tile].most_warps * 32, 1)
 int4_gemm_few_rows_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmFewRowsArguments p) {
-  constexpr int Tiles = kInt4GemmFewRowsTiles[Tile].tiles, Depth = kInt4GemmFewRowsTiles[Tile].depth;
+  constexpr int Tiles = kInt4GemmFewRowsTiles[Tile].tiles,
+                Depth = kInt4GemmFewRowsTiles[Tile].depth;
   constexpr int TokenTiles = kInt4GemmFewRowsTiles[Tile].token_tiles;
   using Warp = FewRowsWarp<T, Layout, Tiles, TokenTiles, Group>;
   std::byte* shared = ptx::shared_memory<std::byte>();
@@ -352,7 +365,8 @@ int4_gemm_few_rows_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmFewRowsArguments 
   ptx::sync_threads();
   DOVETAIL_UNROLL
   for (int i = 0; i < kValues; ++i) {
-    others[(warp * kValues + i) * 32 + lane] = sums[i / (TokenTiles * 4)][i / 4 % TokenTiles][i % 4];
+    others[(warp * kValues + i) * 32 + lane] =
+        sums[i / (TokenTiles * 4)][i / 4 % TokenTiles][i % 4];
   }
   ptx::sync_threads();
   const int first_column = static_cast<int>(ptx::block_index().x) * Tiles * 16;
@@ -361,7 +375,8 @@ int4_gemm_few_rows_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmFewRowsArguments 
     const int column = i % (Tiles * 16), m = i / (Tiles * 16), n = first_column + column;
     if (n >= p.n) continue;
     const int fragment = column / 8 % 2 * 2 + m % 2;
-    const float* at = others + ((column / 16 * TokenTiles + m / 8) * 4 + fragment) * 32 + column % 8 * 4 + m % 8 / 2;
+    const float* at = others + ((column / 16 * TokenTiles + m / 8) * 4 + fragment) * 32 +
+                      column % 8 * 4 + m % 8 / 2;
     float sum = 0;
     DOVETAIL_NO_UNROLL
     for (int w = 0; w < p.warps; w += 8) {

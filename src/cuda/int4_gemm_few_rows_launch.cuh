@@ -44,7 +44,8 @@ Int4GemmFewRowsFunction find_int4_gemm_few_rows_kernel(const Int4GemmSchedule& s
 }
 
 template <class T>
-Status run_int4_gemm_few_rows_of(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream) {
+Status run_int4_gemm_few_rows_of(const Int4GemmSchedule& s, const Int4GemmBuffers& b,
+                                 void* stream) {
   const Int4GemmAttributes& a = s.problem.attributes;
   const int steps = a.gemm_k / kFewRowsStep;
   const Int4GemmFewRowsArguments arguments{

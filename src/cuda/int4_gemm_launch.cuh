@@ -39,7 +39,8 @@ Status prepare_int4_gemm_of(const Int4GemmSchedule& s) {
 }
 
 template <class T>
-Status launch_int4_gemm(const Int4GemmSchedule& s, const Int4GemmArguments& arguments, void* stream) {
+Status launch_int4_gemm(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
+                        void* stream) {
   if (s.kernel == Int4GemmKernel::kWarpgroup) {
     if constexpr (ptx::kIsHalf<T>) return launch_int4_gemm_warpgroup_fp16(s, arguments, stream);
     if constexpr (std::is_same_v<T, ptx::BFloat16>) {

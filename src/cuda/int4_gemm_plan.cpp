@@ -69,7 +69,8 @@ void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
   const int per_warp = std::max(ring, sums);
   // Two blocks of half the warps share a multiprocessor when there are enough of them.
   const int steps = a.gemm_k / kFewRowsStep;
-  int warps = s.blocks_n > device.multiprocessors && t.most_warps > 8 ? t.most_warps / 2 : t.most_warps;
+  int warps =
+      s.blocks_n > device.multiprocessors && t.most_warps > 8 ? t.most_warps / 2 : t.most_warps;
   warps = std::min({warps, steps, device.shared_memory_bytes / per_warp});
   const int steps_per_warp = static_cast<int>(divide_up(steps, warps));
   s.warps = static_cast<int>(divide_up(steps, steps_per_warp));
@@ -81,8 +82,8 @@ void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
 // Up to 64 rows the row tiles win on an H100 (64 rows of 4096 x 14336: 55.5 against 55.3 us, 32 rows
 // 26 against 51): a lane waits for the scales of each slab.
 bool suits_warpgroup(const Int4GemmProblem& p, const CudaDevice& device) {
-  return device.compute_capability == 90 && has_narrow_types(p) && p.scale_type == p.activation_type &&
-         p.m > 64 && p.attributes.gemm_n >= 16;
+  return device.compute_capability == 90 && has_narrow_types(p) &&
+         p.scale_type == p.activation_type && p.m > 64 && p.attributes.gemm_n >= 16;
 }
 
 int choose_warpgroup_tile(const Int4GemmProblem& p, const CudaDevice& device) {
@@ -177,17 +178,20 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
 std::string describe(const Int4GemmSchedule& s) {
   if (s.kernel == Int4GemmKernel::kFewRows) {
     const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[s.tile];
-    return concat("int4_gemm: cuda, few rows, ", 8 * t.token_tiles, "x", 16 * t.tiles, ", ", s.warps,
-                  " warps share k, grid ", s.blocks_n, ", ", s.shared_bytes, " bytes of shared memory");
+    return concat("int4_gemm: cuda, few rows, ", 8 * t.token_tiles, "x", 16 * t.tiles, ", ",
+                  s.warps, " warps share k, grid ", s.blocks_n, ", ", s.shared_bytes,
+                  " bytes of shared memory");
   }
   const bool is_warpgroup = s.kernel == Int4GemmKernel::kWarpgroup;
   const Int4GemmTile& t = kInt4GemmTiles[is_warpgroup ? 0 : s.tile];
   const Int4GemmWarpgroupTile& w = kInt4GemmWarpgroupTiles[is_warpgroup ? s.tile : 0];
-  return concat("int4_gemm: cuda, ", is_warpgroup ? "wgmma, " : "", "tile ", is_warpgroup ? w.tokens : t.rows(),
-                "x", is_warpgroup ? w.columns() : t.columns(), ", ", is_warpgroup ? w.stages : t.stages,
-                " stages, ", is_warpgroup ? kWarpgroupThreads : t.threads(), " threads, grid ", s.blocks_m, "x", s.blocks_n,
-                "x", s.splits, ", ", s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
-                " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace");
+  return concat("int4_gemm: cuda, ", is_warpgroup ? "wgmma, " : "", "tile ",
+                is_warpgroup ? w.tokens : t.rows(), "x", is_warpgroup ? w.columns() : t.columns(),
+                ", ", is_warpgroup ? w.stages : t.stages, " stages, ",
+                is_warpgroup ? kWarpgroupThreads : t.threads(), " threads, grid ", s.blocks_m, "x",
+                s.blocks_n, "x", s.splits, ", ", s.slabs_per_split * kSlab, " k a block, ",
+                s.shared_bytes, " bytes of shared memory, ", s.workspace_bytes,
+                " bytes of workspace");
 }
 
 }  // namespace dovetail::cuda

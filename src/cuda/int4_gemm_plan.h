@@ -13,6 +13,9 @@
 // When the outputs give fewer blocks than the GPU holds, K is split over `splits` blocks (grid z);
 // each writes fp32 sums to the workspace and a second kernel adds them in the order of k. So the
 // result never depends on timing, and the workspace need not be cleared.
+//
+// Few rows (Int4GemmFewRowsTile) and wgmma (Int4GemmWarpgroupTile) have kernels of their own, with
+// their pictures there; they take the problems that suits_few_rows and suits_warpgroup name.
 #pragma once
 
 #include <cstddef>
@@ -97,7 +100,9 @@ constexpr int int4_gemm_few_rows_tile_count(int group_size) {
 inline constexpr int kFewRowsStep = 128;
 
 // A warp's ring for activations, scales and zero points of a step.
-constexpr int int4_gemm_few_rows_slots(int token_tiles) { return token_tiles == 1 ? 4 : 2; }
+constexpr int int4_gemm_few_rows_slots(int token_tiles) {
+  return token_tiles == 1 ? 4 : 2;
+}
 
 inline constexpr int kWarpgroupThreads = 384;
 // wgmma: a block computes `tokens` rows x 128 * atoms columns of the output; see the kernel's head.
@@ -105,7 +110,9 @@ struct Int4GemmWarpgroupTile {
   int tokens, atoms, stages, lag, ahead;
 
   constexpr int columns() const { return 128 * atoms; }
-  constexpr int shared_bytes() const { return 1024 + stages * tokens * kSlab * 2; }  // aligned inside
+  constexpr int shared_bytes() const {
+    return 1024 + stages * tokens * kSlab * 2;
+  }  // aligned inside
 };
 inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
     {.tokens = 128, .atoms = 1, .stages = 6, .lag = 3, .ahead = 1},
@@ -133,7 +140,8 @@ struct Int4GemmSchedule {
 };
 
 // `only`: no other kernel (for tests and measurements).
-Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem, const CudaDevice& device,
+Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem,
+                                            const CudaDevice& device,
                                             std::optional<Int4GemmKernel> only = {});
 std::string describe(const Int4GemmSchedule& schedule);
 

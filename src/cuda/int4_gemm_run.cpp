@@ -41,8 +41,9 @@ Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* 
     }
   }
   if (s.kernel == Int4GemmKernel::kFewRows) {
-    return s.problem.activation_type == DataType::kFloat16 ? run_int4_gemm_few_rows_fp16(s, b, stream)
-                                                           : run_int4_gemm_few_rows_bf16(s, b, stream);
+    return s.problem.activation_type == DataType::kFloat16
+               ? run_int4_gemm_few_rows_fp16(s, b, stream)
+               : run_int4_gemm_few_rows_bf16(s, b, stream);
   }
   switch (s.problem.activation_type) {
     case DataType::kFloat16:

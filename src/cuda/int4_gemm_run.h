@@ -13,19 +13,20 @@ Status run_int4_gemm_fp16(const Int4GemmSchedule& s, const Int4GemmBuffers& b, v
 Status run_int4_gemm_bf16(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream);
 Status run_int4_gemm_fp32(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream);
 
-
 Status prepare_int4_gemm_few_rows_fp16(const Int4GemmSchedule& schedule);
 Status prepare_int4_gemm_few_rows_bf16(const Int4GemmSchedule& schedule);
-Status run_int4_gemm_few_rows_fp16(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream);
-Status run_int4_gemm_few_rows_bf16(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream);
+Status run_int4_gemm_few_rows_fp16(const Int4GemmSchedule& s, const Int4GemmBuffers& b,
+                                   void* stream);
+Status run_int4_gemm_few_rows_bf16(const Int4GemmSchedule& s, const Int4GemmBuffers& b,
+                                   void* stream);
 
 // The first of the two launches; the rest is shared with kRowTiles.
 struct Int4GemmArguments;
 Status prepare_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& schedule);
 Status prepare_int4_gemm_warpgroup_bf16(const Int4GemmSchedule& schedule);
-Status launch_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
-                                       void* stream);
-Status launch_int4_gemm_warpgroup_bf16(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
-                                       void* stream);
+Status launch_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s,
+                                       const Int4GemmArguments& arguments, void* stream);
+Status launch_int4_gemm_warpgroup_bf16(const Int4GemmSchedule& s,
+                                       const Int4GemmArguments& arguments, void* stream);
 
 }  // namespace dovetail::cuda

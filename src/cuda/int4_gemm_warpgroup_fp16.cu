@@ -4,11 +4,12 @@
 namespace dovetail::cuda {
 
 Status prepare_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s) {
-  return prepare(find_int4_gemm_warpgroup_kernel<ptx::Half>(s), static_cast<uint32_t>(s.shared_bytes));
+  return prepare(find_int4_gemm_warpgroup_kernel<ptx::Half>(s),
+                 static_cast<uint32_t>(s.shared_bytes));
 }
 
-Status launch_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
-                                       void* stream) {
+Status launch_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s,
+                                       const Int4GemmArguments& arguments, void* stream) {
   return launch_int4_gemm_warpgroup<ptx::Half>(s, arguments, stream);
 }
 

@@ -32,8 +32,8 @@ struct WarpgroupGemm {
   static_assert(2 * kStages < 16, "named barriers");
 
   // Activations, by the 128 threads of the producer.
-  static DOVETAIL_DEVICE void produce(const Int4GemmArguments& p, std::byte* ring, int64_t first_row,
-                                      int begin, int end) {
+  static DOVETAIL_DEVICE void produce(const Int4GemmArguments& p, std::byte* ring,
+                                      int64_t first_row, int begin, int end) {
     constexpr int kLag = kTile.lag;
     const int thread = static_cast<int>(ptx::thread_index().x) - kConsumers;
     const int row = thread / 8, chunk = thread % 8;
@@ -99,14 +99,17 @@ struct WarpgroupGemm {
       } else {
         const std::byte* low = words[atom][0] + static_cast<int64_t>(slab) * 128;
         const std::byte* high = words[atom][1] + static_cast<int64_t>(slab) * 128;
-        return {ptx::load_constant_4(low), ptx::load_constant_4(low + 16), ptx::load_constant_4(high),
-                ptx::load_constant_4(high + 16)};
+        return {ptx::load_constant_4(low), ptx::load_constant_4(low + 16),
+                ptx::load_constant_4(high), ptx::load_constant_4(high + 16)};
       }
     }
-    DOVETAIL_DEVICE uint32_t load_scale(const Int4GemmArguments& p, int atom, int i, int group) const {
-      return reinterpret_cast<const uint16_t*>(p.scales)[static_cast<int64_t>(group) * p.n + n[atom][i]];
+    DOVETAIL_DEVICE uint32_t load_scale(const Int4GemmArguments& p, int atom, int i,
+                                        int group) const {
+      return reinterpret_cast<const uint16_t*>(
+          p.scales)[static_cast<int64_t>(group) * p.n + n[atom][i]];
     }
-    DOVETAIL_DEVICE uint32_t load_zero_point(const Int4GemmArguments& p, int atom, int i, int group) const {
+    DOVETAIL_DEVICE uint32_t load_zero_point(const Int4GemmArguments& p, int atom, int i,
+                                             int group) const {
       if (Plain || p.zero_points == nullptr) return 8;
       return static_cast<uint32_t>(p.zero_points[static_cast<int64_t>(group) * p.n + n[atom][i]]);
     }
@@ -117,7 +120,8 @@ struct WarpgroupGemm {
     uint32_t scale[kAtoms][2], zero_point[kAtoms][2];
     DOVETAIL_DEVICE void load(const Int4GemmArguments& p, const Weights& weights, int half_slab) {
       int group = half_slab * 32 / p.group_size;
-      if (!Plain && (p.k & 63) != 0 && half_slab * 32 >= p.k) group = 0;  // padding: its activations are zero
+      if (!Plain && (p.k & 63) != 0 && half_slab * 32 >= p.k)
+        group = 0;  // padding: its activations are zero
       DOVETAIL_UNROLL
       for (int atom = 0; atom < kAtoms; ++atom) {
         DOVETAIL_UNROLL
@@ -131,7 +135,8 @@ struct WarpgroupGemm {
 
   // A fragments of two products: (u - z) * s, rounded once.
   static DOVETAIL_DEVICE void dequantize(uint32_t (&a)[2][4], uint32_t low, uint32_t high,
-                                         const uint32_t (&zero_point)[2], const uint32_t (&scale)[2]) {
+                                         const uint32_t (&zero_point)[2],
+                                         const uint32_t (&scale)[2]) {
     uint32_t pair[2][4];
     decode_int4<T>(low, zero_point[0], pair[0]);
     decode_int4<T>(high, zero_point[1], pair[1]);
@@ -147,9 +152,10 @@ struct WarpgroupGemm {
   using Sums = float[kAtoms][kTokens / 8][4];
 
   // By the two consumers; first_row: of this warp's first 16 weight rows.
-  static DOVETAIL_DEVICE void consume(Sums& sums, const Int4GemmArguments& p, std::byte* ring, int first_row,
-                                      int begin, int end) {
-    constexpr int kAhead = kTile.ahead;
+  static DOVETAIL_DEVICE void consume(Sums& sums, const Int4GemmArguments& p, std::byte* ring,
+                                      int first_row, int begin, int end) {
+    constexpr int kAhead =
+        Plain ? kTile.ahead : 1;  // zero points take the registers of a second slab
     const bool halves = !Plain && p.group_size == 32;  // two groups a slab
     const Weights weights(p, first_row);
     const ptx::SharedMatrix activations = ptx::shared_matrix(ring);
@@ -181,14 +187,15 @@ struct WarpgroupGemm {
           DOVETAIL_UNROLL
           for (int atom = 0; atom < kAtoms; ++atom) {
             const ptx::Vec4& v = raw[i][atom];
-            dequantize(a[half][atom], half == 0 ? v.x : v.y, half == 0 ? v.z : v.w, groups.zero_point[atom],
-                       groups.scale[atom]);
+            dequantize(a[half][atom], half == 0 ? v.x : v.y, half == 0 ? v.z : v.w,
+                       groups.zero_point[atom], groups.scale[atom]);
           }
           if (half == 0) {
             ptx::barrier_sync(1 + slot, kThreads);
           } else if (slab + kAhead < end) {
             DOVETAIL_UNROLL
-            for (int atom = 0; atom < kAtoms; ++atom) raw[i][atom] = weights.load(atom, slab + kAhead);
+            for (int atom = 0; atom < kAtoms; ++atom)
+              raw[i][atom] = weights.load(atom, slab + kAhead);
           }
           ptx::fence_wgmma();
           DOVETAIL_UNROLL
@@ -213,8 +220,8 @@ struct WarpgroupGemm {
     for (int atom = 0; atom < kAtoms; ++atom) ptx::wait_wgmma<0>(sums[atom]);
   }
 
-  static DOVETAIL_DEVICE void store(const Sums& sums, const Int4GemmArguments& p, int64_t first_token,
-                                    int first_row, int split) {
+  static DOVETAIL_DEVICE void store(const Sums& sums, const Int4GemmArguments& p,
+                                    int64_t first_token, int first_row, int split) {
     const int lane = static_cast<int>(ptx::lane_index()), g = lane / 4, t = lane % 4;
     const int64_t first = first_token + 2 * t;
     const int rows = static_cast<int>(p.m - first < kTokens ? p.m - first : kTokens);
@@ -227,10 +234,12 @@ struct WarpgroupGemm {
         DOVETAIL_UNROLL
         for (int j = 0; j < kTokens / 4; ++j) {
           const int row = j / 2 * 8 + j % 2;
-          if (row < rows) at[static_cast<int64_t>(row) * p.n] = sums[atom][j / 2][i % 2 * 2 + j % 2];
+          if (row < rows)
+            at[static_cast<int64_t>(row) * p.n] = sums[atom][j / 2][i % 2 * 2 + j % 2];
         }
       } else {
-        const float bias = p.bias != nullptr ? ptx::to_float(static_cast<const T*>(p.bias)[n]) : 0.0f;
+        const float bias =
+            p.bias != nullptr ? ptx::to_float(static_cast<const T*>(p.bias)[n]) : 0.0f;
         T* at = static_cast<T*>(p.output) + first * p.n + n;
         DOVETAIL_UNROLL
         for (int j = 0; j < kTokens / 4; ++j) {

@@ -60,8 +60,8 @@ TEST(Int4GemmPlan, FewRowsShareKAmongTheWarpsOfABlock) {
     for (const int shared_kb : {99, 163, 227}) {
       for (const int group : {32, 64, 128}) {
         for (const std::int64_t m : {1, 8, 9, 16}) {
-          for (const auto& [n, k] : {std::pair(64, 128), std::pair(896, 4864), std::pair(4096, 14336),
-                                     std::pair(128256, 2048)}) {
+          for (const auto& [n, k] : {std::pair(64, 128), std::pair(896, 4864),
+                                     std::pair(4096, 14336), std::pair(128256, 2048)}) {
             Int4GemmProblem p = problem(m, n, k, DataType::kFloat16);
             p.attributes.group_size = group;
             p.attributes.has_zero_points = 1;

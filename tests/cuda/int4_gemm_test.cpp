@@ -109,8 +109,8 @@ TEST(Int4GemmSplits, AnySplitOfKIsRight) {
   for (const std::int64_t m : {1, 7, 13, 19, 50, 130}) {
     for (const DataType type : {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32}) {
       const bool is_few = m < 17 && type != DataType::kFloat32;
-      const Int4GemmCase c{"splits", m, is_few ? 128 : 72, is_few ? 1280 : 800, 32, type, type, true, true,
-                           Int4GemmData::kBell};
+      const Int4GemmCase c{"splits", m,    is_few ? 128 : 72,  is_few ? 1280 : 800, 32, type, type,
+                           true,     true, Int4GemmData::kBell};
       Int4GemmInstance instance(c, WeightLayout::kCudaV1);
       for (const CudaDevice& device : {kOneMultiprocessor, kA100}) {
         for (const int order : {0, 1}) {
@@ -135,8 +135,9 @@ TEST(Int4GemmSplits, AnySplitOfKIsRight) {
 TEST(Int4GemmSplits, EveryKernelIsRight) {
   int kernels = 0;
   for (const std::int64_t m : {3, 16, 70}) {
-    const Int4GemmCase c{"kernels", m, 64, 384, 128, DataType::kFloat16, DataType::kFloat16, true, false,
-                         Int4GemmData::kBell};
+    const Int4GemmCase c{
+        "kernels",          m, 64, 384, 128, DataType::kFloat16, DataType::kFloat16, true, false,
+        Int4GemmData::kBell};
     for (const WeightLayout layout : {WeightLayout::kCudaV1, WeightLayout::kEdgeLlmV1}) {
       Int4GemmInstance instance(c, layout);
       for (const auto kernel : {cuda::Int4GemmKernel::kRowTiles, cuda::Int4GemmKernel::kFewRows,
