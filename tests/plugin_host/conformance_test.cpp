@@ -221,7 +221,14 @@ TEST_P(Int4GemmPlugin, ComputesTheCase) {
   const Stream stream;
   const Status run = (*context)->enqueue(pointers, out, workspace.data(), stream.handle());
   ASSERT_TRUE(run.ok()) << run.message();
-  EXPECT_EQ(instance.judge({.mode = ComputeMode::kExact}, output.read().data()), "");
+  conformance::Int4GemmPrecision precision{.mode = ComputeMode::kExact};
+#if defined(DOVETAIL_ON_GPU)
+  // wgmma, which an sm_90 takes from 65 rows on, multiplies weights rounded to the activations' type.
+  if (problem.m > 64 && problem.scale_type == problem.activation_type) {
+    precision.weight_type = problem.activation_type;
+  }
+#endif
+  EXPECT_EQ(instance.judge(precision, output.read().data()), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Int4GemmPlugin, testing::ValuesIn(int4_gemm_runs()));
