@@ -177,10 +177,10 @@ DOVETAIL_DEVICE void wgmma_along_k(float (&d)[N / 8][4], const uint32_t (&a)[4],
 #if defined(DOVETAIL_SIMT_HOST)
   wgmma_twin<T, N>(d, a, b, /*by_k=*/false, true, site);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define DOVETAIL_WGMMA_AK(shape_and_types, list, operands, regs, db)                         \
-  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db    \
-               ", 1, 1, 1, 0;"                                                               \
-               : operands                                                                    \
+#define DOVETAIL_WGMMA_AK(shape_and_types, list, operands, regs, db)                      \
+  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db \
+               ", 1, 1, 1, 0;"                                                            \
+               : operands                                                                 \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits))
   if constexpr (N == 64 && kIsHalf<T>) {
     DOVETAIL_WGMMA_AK("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32,
