@@ -67,7 +67,7 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
   using Cache = typename S::Cache;
   // Many rows are read several at a time, or each would cost a latency of the memory.
   constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
-  constexpr int kTurns = S::kTile.rows() == 16 ? 1 : S::kHeadSize > 128 ? 2 : 4;
+  constexpr int kTurns = S::kTile.rows() == 16 || S::kHeadSize > 128 ? 1 : 4;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const int32_t first = thread % kLanes * 8;
   // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
@@ -151,10 +151,17 @@ DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source,
   const int32_t row_bytes = p.head_size * static_cast<int32_t>(sizeof(typename S::Cache));
   if (first + S::kTile.keys <= source.plain_end && row_bytes == kChunks * 16) {
     const int64_t row = int64_t{first} * (kChunks * 16);
-    _Pragma("unroll 1") for (int i = thread; i < kCopies; i += S::kThreads) {
+    const auto copy = [&](int i) {
       const int to = tile_offset(i / kChunks, i % kChunks, kChunks);
       ptx::copy_async_16(stage + to, source.keys + row + i * 16);
       ptx::copy_async_16(stage + kValues + to, source.values + row + i * 16);
+    };
+    if constexpr (S::kHeadSize > 128) {  // registers are short
+      DOVETAIL_NO_UNROLL
+      for (int i = thread; i < kCopies; i += S::kThreads) copy(i);
+    } else {
+      DOVETAIL_UNROLL
+      for (int i = thread; i < kCopies; i += S::kThreads) copy(i);
     }
     return;
   }
