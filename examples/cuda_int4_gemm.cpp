@@ -2,14 +2,12 @@
 // The int4 operator on a GPU: device pointers, a plan, a stream. Every weight is (9 - 8) * 0.5
 // here; pack_int4() (see int4_gemm.cpp) lays out real ones.
 #include <cuda_runtime_api.h>
-
 #include <iostream>
 #include <vector>
 
 #include "dovetail/cuda.h"
 
 using namespace dovetail;
-
 template <class T>
 void* on_device(const std::vector<T>& values) {
   void* memory = nullptr;
@@ -26,7 +24,6 @@ int main() {
   if (!device.ok()) return std::cerr << device.status().message() << '\n', 1;
   const auto gemm = plan(problem, *device);
   if (!gemm.ok()) return std::cerr << gemm.status().message() << '\n', 1;
-
   cudaStream_t stream = nullptr;
   cudaStreamCreate(&stream);
   std::vector<float> out(kM * kN);
@@ -36,10 +33,8 @@ int main() {
   call.scales = on_device(std::vector<float>(scales_shape(shape).count(), 0.5f));
   call.output = on_device(out);
   call.workspace = on_device(std::vector<char>(gemm->workspace_bytes()));
-  const Status status = gemm->run(call, stream);  // launches only: a CUDA graph may capture it
-  if (!status.ok()) return std::cerr << status.message() << '\n', 1;
-  cudaStreamSynchronize(stream);
-  cudaMemcpy(out.data(), call.output, out.size() * sizeof(float), cudaMemcpyDefault);
+  if (const auto s = gemm->run(call, stream); !s.ok()) return std::cerr << s.message() << '\n', 1;
+  cudaMemcpy(out.data(), call.output, out.size() * sizeof(float), cudaMemcpyDefault);  // waits
   std::cout << gemm->describe() << '\n' << out.front() << ' ' << out.back() << '\n';
   return out.front() == 384 && out.back() == 384 ? 0 : 1;  // 256 * 3 * 0.5
 }
