@@ -3,15 +3,10 @@
 
 #include <algorithm>
 
+#include "layout/rounding.h"
+
 namespace dovetail {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-std::int64_t round_up(std::int64_t a, std::int64_t b) {
-  return ceil_div(a, b) * b;
-}
 
 // Few rows: K and V stay where they are, and the kernel fetches V of a block while it reads K.
 // Blocks of one page are best on Zen 4 (8k, 32/8/128, fp16: 16 keys 16.7 GB/s, 32: 16.1, 64: 13,
@@ -69,20 +64,20 @@ AttentionWork plan_attention(const AttentionProblem& p, int threads,
     // Row blocks read the keys again: only calls without a history are cut finer than kMostRows.
     const std::int64_t blocks =
         p.mode == AttentionMode::kPrefill
-            ? std::clamp<std::int64_t>(ceil_div(enough, std::max<std::int64_t>(heads, 1)), 1,
-                                       ceil_div(rows, panel))
+            ? std::clamp<std::int64_t>(divide_up(enough, std::max<std::int64_t>(heads, 1)), 1,
+                                       divide_up(rows, panel))
             : 1;
-    work.block.rows = std::min(kMostRows, round_up(ceil_div(rows, blocks), panel));
+    work.block.rows = std::min(kMostRows, round_up(divide_up(rows, blocks), panel));
   }
   work.block.keys = keys_per_block(narrow, d, p.cache_type);
-  work.row_blocks = ceil_div(rows, work.block.rows);
+  work.row_blocks = divide_up(rows, work.block.rows);
   const std::int64_t items = heads * work.row_blocks;
   const std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;
   if (items > 0 && items < enough) {
     work.key_splits =
-        std::clamp<std::int64_t>(most_keys / kFewestSplitKeys, 1, ceil_div(enough, items));
+        std::clamp<std::int64_t>(most_keys / kFewestSplitKeys, 1, divide_up(enough, items));
   }
-  work.prepare_blocks = ceil_div(p.tokens, kPrepareTokens);
+  work.prepare_blocks = divide_up(p.tokens, kPrepareTokens);
   work.scratch = scratch_of(work.block, d, kernels.lanes);
   work.partial_offset = work.tasks * work.scratch.floats;
   work.partial_floats = round_up(work.block.rows * (d + 2), 16);
@@ -109,7 +104,7 @@ std::int64_t splits_of(const AttentionWork& work, KeyRange keys) {
 }
 
 KeyRange split(const AttentionWork& work, KeyRange keys, std::int64_t splits, std::int64_t index) {
-  const std::int64_t blocks = ceil_div(keys.end - keys.begin, work.block.keys);
+  const std::int64_t blocks = divide_up(keys.end - keys.begin, work.block.keys);
   const auto edge = [&](std::int64_t i) {
     return std::min(keys.end, keys.begin + blocks * i / splits * work.block.keys);
   };

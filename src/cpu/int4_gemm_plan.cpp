@@ -16,10 +16,6 @@ constexpr std::int64_t kMinTaskWeights =
     128 * 1024;  // multiply-adds per row; below, a task costs more
 constexpr std::int64_t kMinPackElements = 16 * 1024;  // activations a packing task is worth
 
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
 }  // namespace
 
 const Int4GemmKernels& int4_gemm_kernels(CpuTier tier) {

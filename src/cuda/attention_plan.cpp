@@ -4,15 +4,12 @@
 #include <algorithm>
 #include <limits>
 
+#include "layout/rounding.h"
 #include "ops/attention.h"
 #include "ops/message.h"
 
 namespace dovetail::cuda {
 namespace {
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kMostGridYZ = 65535;

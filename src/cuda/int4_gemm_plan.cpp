@@ -10,10 +10,6 @@
 namespace dovetail::cuda {
 namespace {
 
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
 // The shortest share of K that is worth a block: as many stages as the pipeline holds.
 constexpr std::int64_t kLeastStagesPerSplit = 4;
 constexpr std::int64_t kMostSplits = 64;

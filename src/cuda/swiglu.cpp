@@ -4,15 +4,12 @@
 
 #include <algorithm>
 
+#include "layout/rounding.h"
 #include "ops/message.h"
 
 namespace dovetail {
 namespace cuda {
 namespace {
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 constexpr std::int64_t kMostRowBlocks = 65535;  // of a grid's second dimension; rows beyond wait
 

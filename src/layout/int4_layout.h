@@ -26,6 +26,7 @@
 #include <cstdint>
 
 #include "dovetail/int4_gemm.h"
+#include "layout/rounding.h"
 
 namespace dovetail {
 
@@ -34,10 +35,6 @@ struct NibbleAddress {
   int shift;  // 0 or 4
   constexpr bool operator==(const NibbleAddress&) const = default;
 };
-
-constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 constexpr NibbleAddress edgellm_v1_address(std::int64_t n, std::int64_t k, std::int64_t total_k) {
   const std::int64_t tiles = round_up(total_k, 64) / 64;
