@@ -39,8 +39,4 @@ void attend_reference(const AttentionProblem& problem, const AttentionBuffers& b
 // Both steps, all tokens, the output rounded to the activation type in buffers.output.
 Status attention_reference(const AttentionProblem& problem, const AttentionBuffers& buffers);
 
-// One stored element as a number, and back. The scale of FP8 is the caller's business.
-double load_element(const void* data, DataType type, std::int64_t index);
-void store_element(void* data, DataType type, std::int64_t index, double value);
-
 }  // namespace dovetail

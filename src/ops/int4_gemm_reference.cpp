@@ -3,28 +3,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "layout/int4_layout.h"
-#include "layout/narrow_float.h"
+#include "ops/element.h"
 #include "ops/message.h"
 
 namespace dovetail {
 namespace {
 
 float load_float(const void* data, DataType type, std::int64_t i) {
-  const auto* at =
-      static_cast<const std::byte*>(data) + i * static_cast<std::int64_t>(size_of(type));
-  if (type == DataType::kFloat32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, at, sizeof bits);
-  return type == DataType::kFloat16 ? half_to_float(bits) : bfloat16_to_float(bits);
+  return static_cast<float>(load_element(data, type, i));
 }
 
 // The activations as the mode sees them.

@@ -2,10 +2,9 @@
 #include "ops/swiglu.h"
 
 #include <cmath>
-#include <cstring>
 
-#include "layout/narrow_float.h"
 #include "ops/attribute_binding.h"
+#include "ops/element.h"
 #include "ops/message.h"
 
 namespace dovetail {
@@ -36,20 +35,6 @@ OpSchema make_schema() {
       .outputs = {{"output", kActivation, "[B, S, I]", "", "type of gate_up; math is fp32"}},
       .aliases = {},
   };
-}
-
-double load(const void* data, DataType type, std::int64_t i) {
-  const auto* at =
-      static_cast<const std::byte*>(data) + i * static_cast<std::int64_t>(size_of(type));
-  if (type == DataType::kFloat32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    return static_cast<double>(value);
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, at, sizeof bits);
-  return static_cast<double>(type == DataType::kFloat16 ? half_to_float(bits)
-                                                        : bfloat16_to_float(bits));
 }
 
 Status validate(const A& attributes) {
@@ -144,8 +129,8 @@ Status swiglu_reference(const SwigluProblem& p, const SwigluBuffers& buffers,
   }
   for (std::int64_t i = 0; i < p.m * width; ++i) {
     const std::int64_t at = i / width * 2 * width + i % width;
-    const double gate = load(buffers.gate_up, p.activation_type, at);
-    const double up = load(buffers.gate_up, p.activation_type, at + width);
+    const double gate = load_element(buffers.gate_up, p.activation_type, at);
+    const double up = load_element(buffers.gate_up, p.activation_type, at + width);
     output[static_cast<std::size_t>(i)] = gate / (1 + std::exp(-gate)) * up;
   }
   return Status::success();
