@@ -24,12 +24,6 @@ std::vector<OutputRule> AttentionOp::rules(const Attributes& attributes, int) {
   return output_rules(attributes);
 }
 
-std::vector<OutputRule> AttentionOp::infer_rules(std::span<const Attribute> given,
-                                                 int activation_rank) {
-  const Result<Attributes> attributes = parse(given);
-  return rules(attributes.ok() ? *attributes : Attributes{}, activation_rank);
-}
-
 AttentionBuffers AttentionOp::buffers(const InputMap& map,
                                       const std::array<const void*, kInputs>& inputs,
                                       const std::array<void*, kOutputs>& outputs, void* workspace) {

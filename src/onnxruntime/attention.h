@@ -32,8 +32,6 @@ struct AttentionOp {
                                   std::span<const TensorDesc> inputs) {
     return describe_attention(attributes, inputs);
   }
-  // Attributes that do not parse are taken for none: see shape_inference.h.
-  static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
   // In place when the session binds one buffer as past and present; else the plan copies the past.
   static AttentionBuffers buffers(const InputMap& map,

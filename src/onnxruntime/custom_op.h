@@ -53,10 +53,17 @@ OrtStatus* compute(void* kernel, OrtKernelContext* context) {
   return guarded(node.api(), [&] { return node.compute(context); });
 }
 
+// Attributes that do not parse are taken for none: see shape_inference.h.
+template <class Op>
+std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank) {
+  const Result<typename Op::Attributes> attributes = Op::parse(given);
+  return Op::rules(attributes.ok() ? *attributes : typename Op::Attributes{}, activation_rank);
+}
+
 template <class Op>
 OrtStatus* infer_output_shapes(const OrtCustomOp* op, OrtShapeInferContext* context) {
   return guarded(*self(op).api, [&] {
-    return infer_shapes(*self(op).api, context, *self(op).schema, &Op::infer_rules);
+    return infer_shapes(*self(op).api, context, *self(op).schema, &infer_rules<Op>);
   });
 }
 

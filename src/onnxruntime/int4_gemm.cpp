@@ -18,12 +18,6 @@ std::vector<OutputRule> Int4GemmOp::rules(const Attributes& attributes, int acti
                       activation_rank == 2 ? 2 : 3);  // unknown: the contract's [B, S, K]
 }
 
-std::vector<OutputRule> Int4GemmOp::infer_rules(std::span<const Attribute> given,
-                                                int activation_rank) {
-  const Result<Attributes> attributes = parse(given);
-  return rules(attributes.ok() ? *attributes : Attributes{}, activation_rank);
-}
-
 Int4GemmBuffers Int4GemmOp::buffers(const InputMap& map,
                                     const std::array<const void*, kInputs>& inputs,
                                     const std::array<void*, kOutputs>& outputs, void* workspace) {

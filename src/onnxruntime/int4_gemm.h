@@ -33,8 +33,6 @@ struct Int4GemmOp {
                                   std::span<const TensorDesc> inputs) {
     return describe_int4_gemm(attributes, inputs);
   }
-  // Attributes that do not parse are taken for none: see shape_inference.h.
-  static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
   static Int4GemmBuffers buffers(const InputMap& map,
                                  const std::array<const void*, kInputs>& inputs,

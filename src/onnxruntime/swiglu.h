@@ -36,8 +36,6 @@ struct SwigluOp {
                                   std::span<const TensorDesc> inputs) {
     return describe_swiglu(attributes, inputs);
   }
-  // Attributes that do not parse are taken for none: see shape_inference.h.
-  static std::vector<OutputRule> infer_rules(std::span<const Attribute> given, int activation_rank);
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
   static SwigluBuffers buffers(const InputMap& map, const std::array<const void*, kInputs>& inputs,
                                const std::array<void*, kOutputs>& outputs, void* workspace);
