@@ -15,8 +15,6 @@ namespace {
 using Json = nlohmann::json;
 using Bytes = std::span<const std::byte>;
 
-constexpr int kProfiles = 2;  // python/dovetail/build/profiles.py: prompts, generation
-
 Bytes bytes_of(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
 }
@@ -99,8 +97,6 @@ class Context final : public EngineContext {
   }
 
   Status run(const Step& s) override {
-    const bool generation =
-        s.kvcache_start_index != nullptr && (s.tokens == 1 || s.attention_mask != nullptr);
     Json inputs = Json::array();
     std::vector<Bytes> payload;
     for (const HostTensor& input : tensors_.inputs(s)) {
@@ -113,7 +109,7 @@ class Context final : public EngineContext {
     return child_
         ->ask("run",
               {{"id", id_},
-               {"profile", generation ? 1 : 0},
+               {"profile", profile_of(s)},
                {"inputs", inputs},
                {"logits_bytes", logits_bytes}},
               payload, {reinterpret_cast<std::byte*>(s.logits), logits_bytes})
@@ -172,10 +168,7 @@ Result<std::unique_ptr<Engine>> open_python_engine(const Package& package,
   DOVETAIL_RETURN_IF_ERROR(check_graph_names(
       package.manifest, file, opened->at("inputs").get<std::vector<std::string>>(),
       opened->at("outputs").get<std::vector<std::string>>()));
-  if (const int profiles = opened->at("profiles").get<int>(); profiles != kProfiles) {
-    return data_loss(file.string(), " has ", profiles, " optimisation profiles, expected the ",
-                     kProfiles, " of `dovetail build`");
-  }
+  DOVETAIL_RETURN_IF_ERROR(check_profiles(file, opened->at("profiles").get<int>()));
   return std::unique_ptr<Engine>(std::make_unique<PythonEngine>(
       package, std::move(child),
       concat(builder, " ", opened->at("version").get<std::string>(), " (Python), cuda")));

@@ -48,6 +48,20 @@ Status check_graph_names(const Manifest& manifest, const std::filesystem::path& 
   return check_names(file, "output", std::move(expected_outputs), std::move(outputs));
 }
 
+int profile_of(const Step& s) {
+  const bool generation =
+      s.kvcache_start_index != nullptr && (s.tokens == 1 || s.attention_mask != nullptr);
+  return generation ? 1 : 0;
+}
+
+Status check_profiles(const std::filesystem::path& file, int profiles) {
+  if (profiles != kProfiles) {
+    return data_loss(file.string(), " has ", profiles, " optimisation profiles, expected the ",
+                     kProfiles, " of `dovetail build`");
+  }
+  return Status::success();
+}
+
 Shape cache_shape(const Manifest& m, std::int64_t batch) {
   return {batch, 2, m.model.num_kv_heads, m.capacity, m.model.head_size};
 }

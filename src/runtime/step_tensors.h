@@ -16,6 +16,12 @@ namespace dovetail {
 Status check_graph_names(const Manifest& manifest, const std::filesystem::path& file,
                          std::vector<std::string> inputs, std::vector<std::string> outputs);
 
+// An engine of `dovetail build` has two optimisation profiles (python/dovetail/build/profiles.py):
+// 0 takes prompts, whole or in chunks; 1 one token a lane, or a draft tree.
+inline constexpr int kProfiles = 2;
+int profile_of(const Step& step);
+Status check_profiles(const std::filesystem::path& file, int profiles);
+
 // A layer's KV cache for `batch` lanes.
 Shape cache_shape(const Manifest& manifest, std::int64_t batch);
 

@@ -85,9 +85,7 @@ class Context final : public EngineContext {
   }
 
   Status run(const Step& s) override {
-    const bool generation =
-        s.kvcache_start_index != nullptr && (s.tokens == 1 || s.attention_mask != nullptr);
-    nvinfer1::IExecutionContext& context = *contexts_[generation ? 1 : 0];
+    nvinfer1::IExecutionContext& context = *contexts_[static_cast<std::size_t>(profile_of(s))];
     for (const HostTensor& input : tensors_.inputs(s)) {
       Buffer& buffer = inputs_[input.name];
       DOVETAIL_RETURN_IF_ERROR(reserve(buffer, std::max<std::size_t>(input.bytes(), 1)));
@@ -145,7 +143,7 @@ class Context final : public EngineContext {
   Buffer scratch_, rope_, logits_;
   std::vector<Buffer> caches_;  // per layer [B, 2, Hk, C, D]
   std::map<std::string, Buffer> inputs_;
-  std::array<std::unique_ptr<nvinfer1::IExecutionContext>, 2> contexts_;  // prompts, generation
+  std::array<std::unique_ptr<nvinfer1::IExecutionContext>, kProfiles> contexts_;
 };
 
 }  // namespace

@@ -11,8 +11,6 @@
 namespace dovetail {
 namespace {
 
-constexpr int kProfiles = 2;  // python/dovetail/build/profiles.py
-
 class TensorRtEngine final : public Engine {
  public:
   TensorRtEngine(const Package& package, std::unique_ptr<TensorRtLogger> logger,
@@ -47,12 +45,7 @@ Status check_engine(const Package& package, const nvinfer1::ICudaEngine& engine)
   }
   DOVETAIL_RETURN_IF_ERROR(check_graph_names(package.manifest, package.file(kEngineFile),
                                              std::move(inputs), std::move(outputs)));
-  if (engine.getNbOptimizationProfiles() != kProfiles) {
-    return data_loss(package.file(kEngineFile).string(), " has ",
-                     engine.getNbOptimizationProfiles(), " optimisation profiles, expected the ",
-                     kProfiles, " of `dovetail build`");
-  }
-  return Status::success();
+  return check_profiles(package.file(kEngineFile), engine.getNbOptimizationProfiles());
 }
 
 }  // namespace
