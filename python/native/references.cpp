@@ -56,8 +56,13 @@ struct Tensors {
     }
   }
 
-  const void* data(int position) const {
-    return position < 0 ? nullptr : arrays[static_cast<std::size_t>(position)].data();
+  // In the order of the node's inputs.
+  std::vector<const void*> data() const {
+    std::vector<const void*> pointers;
+    for (const Array& array : arrays) {
+      pointers.push_back(array.data());
+    }
+    return pointers;
   }
 
  private:
@@ -94,33 +99,19 @@ nb::object new_array(const T* values, const Shape& shape) {
 }
 
 nb::tuple attention(const nb::dict& attributes, const nb::dict& inputs) {
-  using In = AttentionInput;
   const std::vector<Attribute> list = attributes_of(attributes);
   const AttentionAttributes parsed = value_or_raise(parse_attention_attributes(list));
   const Tensors tensors(attention_schema(), inputs);
   const AttentionProblem problem = value_or_raise(describe_attention(parsed, tensors.descriptions));
   const AttentionInputMap map = attention_inputs(parsed);
-  const auto floats = [&](In input) { return static_cast<const float*>(tensors.data(map[input])); };
-  const auto ints = [&](In input) {
-    return static_cast<const std::int32_t*>(tensors.data(map[input]));
-  };
-  const Shape cache_shape = tensors.descriptions[static_cast<std::size_t>(map[In::kKvCache])].shape;
+  const Shape cache_shape =
+      tensors.descriptions[static_cast<std::size_t>(map[AttentionInput::kKvCache])].shape;
   const Shape output_shape = attention_output_shape(problem);
-  const float* past = floats(In::kKvCache);
-  std::vector<float> cache(past, past + cache_shape.count());
+  std::vector<float> cache(static_cast<std::size_t>(cache_shape.count()));
   std::vector<float> output(static_cast<std::size_t>(output_shape.count()));
-  const Status status = attention_reference(problem, {.qkv = floats(In::kQkv),
-                                                      .past_kv_cache = cache.data(),
-                                                      .kv_cache = cache.data(),
-                                                      .context_lengths = ints(In::kContextLengths),
-                                                      .rope_cos_sin = floats(In::kRopeCosSin),
-                                                      .kv_start_index = ints(In::kKvStartIndex),
-                                                      .attention_mask = ints(In::kAttentionMask),
-                                                      .attention_pos_id = ints(In::kAttentionPosId),
-                                                      .kv_scales = floats(In::kKvScales),
-                                                      .q_norm_weight = floats(In::kQNormWeight),
-                                                      .k_norm_weight = floats(In::kKNormWeight),
-                                                      .output = output.data()});
+  void* const outputs[] = {output.data(), cache.data()};
+  const Status status = attention_reference(
+      problem, attention_buffers(map, tensors.data().data(), outputs, nullptr));
   if (!status.ok()) {
     raise(status);
   }
@@ -129,20 +120,15 @@ nb::tuple attention(const nb::dict& attributes, const nb::dict& inputs) {
 }
 
 nb::object int4_gemm(const nb::dict& attributes, const nb::dict& inputs) {
-  using In = Int4GemmInput;
   const std::vector<Attribute> list = attributes_of(attributes);
   const Int4GemmAttributes parsed = value_or_raise(parse_int4_gemm_attributes(list));
   const Tensors tensors(int4_gemm_schema(), inputs);
   const Int4GemmProblem problem = value_or_raise(describe_int4_gemm(parsed, tensors.descriptions));
   const Int4GemmInputMap map = int4_gemm_inputs(parsed);
   std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.gemm_n));
-  const Status status = int4_gemm_reference(problem,
-                                            {.activations = tensors.data(map[In::kActivations]),
-                                             .weights = tensors.data(map[In::kWeights]),
-                                             .scales = tensors.data(map[In::kScales]),
-                                             .zero_points = tensors.data(map[In::kZeroPoints]),
-                                             .bias = tensors.data(map[In::kBias])},
-                                            output);
+  void* const outputs[] = {nullptr};
+  const Status status = int4_gemm_reference(
+      problem, int4_gemm_buffers(map, tensors.data().data(), outputs, nullptr), output);
   if (!status.ok()) {
     raise(status);
   }
@@ -155,7 +141,7 @@ nb::object swiglu(const nb::dict& attributes, const nb::dict& inputs) {
   const Tensors tensors(swiglu_schema(), inputs);
   const SwigluProblem problem = value_or_raise(describe_swiglu(parsed, tensors.descriptions));
   std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.intermediate_size));
-  const Status status = swiglu_reference(problem, {.gate_up = tensors.data(0)}, output);
+  const Status status = swiglu_reference(problem, {.gate_up = tensors.data()[0]}, output);
   if (!status.ok()) {
     raise(status);
   }

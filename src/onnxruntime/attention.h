@@ -2,7 +2,6 @@
 // AttentionPlugin for Kernel: the operator's functions that serve a node, and which input is what.
 #pragma once
 
-#include <array>
 #include <span>
 #include <vector>
 
@@ -33,10 +32,10 @@ struct AttentionOp {
     return describe_attention(attributes, inputs);
   }
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
-  // In place when the session binds one buffer as past and present; else the plan copies the past.
-  static AttentionBuffers buffers(const InputMap& map,
-                                  const std::array<const void*, kInputs>& inputs,
-                                  const std::array<void*, kOutputs>& outputs, void* workspace);
+  static AttentionBuffers buffers(const InputMap& map, const void* const* inputs,
+                                  void* const* outputs, void* workspace) {
+    return attention_buffers(map, inputs, outputs, workspace);
+  }
 };
 
 }  // namespace dovetail::ort

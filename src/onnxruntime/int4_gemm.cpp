@@ -18,20 +18,4 @@ std::vector<OutputRule> Int4GemmOp::rules(const Attributes& attributes, int acti
                       activation_rank == 2 ? 2 : 3);  // unknown: the contract's [B, S, K]
 }
 
-Int4GemmBuffers Int4GemmOp::buffers(const InputMap& map,
-                                    const std::array<const void*, kInputs>& inputs,
-                                    const std::array<void*, kOutputs>& outputs, void* workspace) {
-  const auto at = [&](Int4GemmInput input) -> const void* {
-    return map[input] < 0 ? nullptr : inputs[static_cast<std::size_t>(map[input])];
-  };
-  using In = Int4GemmInput;
-  return {.activations = at(In::kActivations),
-          .weights = at(In::kWeights),
-          .scales = at(In::kScales),
-          .zero_points = at(In::kZeroPoints),
-          .bias = at(In::kBias),
-          .output = outputs[0],
-          .workspace = workspace};
-}
-
 }  // namespace dovetail::ort

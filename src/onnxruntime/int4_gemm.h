@@ -3,7 +3,6 @@
 // input is what.
 #pragma once
 
-#include <array>
 #include <span>
 #include <vector>
 
@@ -34,9 +33,10 @@ struct Int4GemmOp {
     return describe_int4_gemm(attributes, inputs);
   }
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
-  static Int4GemmBuffers buffers(const InputMap& map,
-                                 const std::array<const void*, kInputs>& inputs,
-                                 const std::array<void*, kOutputs>& outputs, void* workspace);
+  static Int4GemmBuffers buffers(const InputMap& map, const void* const* inputs,
+                                 void* const* outputs, void* workspace) {
+    return int4_gemm_buffers(map, inputs, outputs, workspace);
+  }
 };
 
 }  // namespace dovetail::ort

@@ -94,7 +94,7 @@ class Kernel {
     DOVETAIL_RETURN_IF_ERROR(
         allocator_.allocate(context, entry->plan.workspace_bytes(), &workspace));
     Status status = Backend::run(api_, context, entry->plan,
-                                 Op::buffers(map_, data, results, workspace.aligned));
+                                 Op::buffers(map_, data.data(), results.data(), workspace.aligned));
     allocator_.release(workspace);
     return status;
   }

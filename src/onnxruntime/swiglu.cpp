@@ -7,9 +7,4 @@ std::vector<OutputRule> SwigluOp::rules(const Attributes& attributes, int activa
   return output_rules(attributes, activation_rank == 2 ? 2 : 3);
 }
 
-SwigluBuffers SwigluOp::buffers(const InputMap&, const std::array<const void*, kInputs>& inputs,
-                                const std::array<void*, kOutputs>& outputs, void*) {
-  return {.gate_up = inputs[0], .output = outputs[0]};
-}
-
 }  // namespace dovetail::ort

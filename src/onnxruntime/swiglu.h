@@ -2,7 +2,6 @@
 // PackedSwiGLU for Kernel: which functions of the operator serve a node.
 #pragma once
 
-#include <array>
 #include <span>
 #include <vector>
 
@@ -37,8 +36,10 @@ struct SwigluOp {
     return describe_swiglu(attributes, inputs);
   }
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank);
-  static SwigluBuffers buffers(const InputMap& map, const std::array<const void*, kInputs>& inputs,
-                               const std::array<void*, kOutputs>& outputs, void* workspace);
+  static SwigluBuffers buffers(const InputMap&, const void* const* inputs, void* const* outputs,
+                               void* /*workspace*/) {
+    return {.gate_up = inputs[0], .output = outputs[0]};
+  }
 };
 
 }  // namespace dovetail::ort

@@ -189,6 +189,27 @@ AttentionInputMap attention_inputs(const AttentionAttributes& attributes) {
   return map;
 }
 
+AttentionBuffers attention_buffers(const AttentionInputMap& map, const void* const* inputs,
+                                   void* const* outputs, void* workspace) {
+  using In = AttentionInput;
+  const auto at = [&](In input) { return map[input] < 0 ? nullptr : inputs[map[input]]; };
+  const auto ints = [&](In input) { return static_cast<const std::int32_t*>(at(input)); };
+  const auto floats = [&](In input) { return static_cast<const float*>(at(input)); };
+  return {.qkv = at(In::kQkv),
+          .past_kv_cache = at(In::kKvCache),
+          .kv_cache = outputs[1],
+          .context_lengths = ints(In::kContextLengths),
+          .rope_cos_sin = floats(In::kRopeCosSin),
+          .kv_start_index = ints(In::kKvStartIndex),
+          .attention_mask = ints(In::kAttentionMask),
+          .attention_pos_id = ints(In::kAttentionPosId),
+          .kv_scales = floats(In::kKvScales),
+          .q_norm_weight = at(In::kQNormWeight),
+          .k_norm_weight = at(In::kKNormWeight),
+          .output = outputs[0],
+          .workspace = workspace};
+}
+
 void settle_profile_bounds(const AttentionAttributes& attributes, std::span<TensorDesc> inputs) {
   const AttentionInputMap map = attention_inputs(attributes);
   const int mask = map[AttentionInput::kAttentionMask];

@@ -39,6 +39,10 @@ struct AttentionInputMap {
   int operator[](AttentionInput input) const { return position[static_cast<int>(input)]; }
 };
 AttentionInputMap attention_inputs(const AttentionAttributes& attributes);
+// The tensors of a node's call from its inputs and outputs; an absent input is null. The past is
+// read from its input: in place when that is the output's buffer, else the plan copies it.
+AttentionBuffers attention_buffers(const AttentionInputMap& map, const void* const* inputs,
+                                   void* const* outputs, void* workspace);
 
 // For shapes that are bounds of an optimisation profile, not a call's: sets the dimensions that
 // other inputs determine (mask words: profiles may reserve too many) to what the bounds imply.

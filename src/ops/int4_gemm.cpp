@@ -116,6 +116,19 @@ Int4GemmInputMap int4_gemm_inputs(const Int4GemmAttributes& attributes) {
   return map;
 }
 
+Int4GemmBuffers int4_gemm_buffers(const Int4GemmInputMap& map, const void* const* inputs,
+                                  void* const* outputs, void* workspace) {
+  using In = Int4GemmInput;
+  const auto at = [&](In input) { return map[input] < 0 ? nullptr : inputs[map[input]]; };
+  return {.activations = at(In::kActivations),
+          .weights = at(In::kWeights),
+          .scales = at(In::kScales),
+          .zero_points = at(In::kZeroPoints),
+          .bias = at(In::kBias),
+          .output = outputs[0],
+          .workspace = workspace};
+}
+
 Status validate(const Int4GemmAttributes& a) {
   if (a.group_size != 32 && a.group_size != 64 && a.group_size != 128) {
     return unsupported("int4_gemm: group_size is ", a.group_size, ", expected 32, 64 or 128");

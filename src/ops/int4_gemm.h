@@ -27,6 +27,9 @@ struct Int4GemmInputMap {
   int operator[](Int4GemmInput input) const { return position[static_cast<int>(input)]; }
 };
 Int4GemmInputMap int4_gemm_inputs(const Int4GemmAttributes& attributes);
+// The tensors of a node's call from its inputs and its output; an absent input is null.
+Int4GemmBuffers int4_gemm_buffers(const Int4GemmInputMap& map, const void* const* inputs,
+                                  void* const* outputs, void* workspace);
 
 Status validate(const Int4GemmAttributes& attributes);
 

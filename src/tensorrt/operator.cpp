@@ -25,11 +25,6 @@ std::vector<int> declared_inputs(const Map& map, int declared) {
 constexpr DataType kFloatTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32,
                                     DataType::kFloat8E4M3};
 
-template <class T>
-const T* input(const void* const* inputs, int position) {
-  return position < 0 ? nullptr : static_cast<const T*>(inputs[position]);
-}
-
 // Tries type pairs, fp16 first; ok when `served` takes one, else why no kernel does.
 template <class Served>
 Status served_with_types(std::optional<DataType> first, std::optional<DataType> second,
@@ -62,26 +57,16 @@ class AttentionCall final : public Call {
 
   Status run(const void* const* inputs, void* const* outputs, void* workspace,
              void* stream) const override {
-    using In = AttentionInput;
-    const bool tree = mode_ == AttentionMode::kTreeDecode;
-    return plan_.run(
-        {.qkv = inputs[map_[In::kQkv]],
-         .past_kv_cache = inputs[map_[In::kKvCache]],
-         .kv_cache = outputs[1],
-         .context_lengths = input<std::int32_t>(inputs, map_[In::kContextLengths]),
-         .rope_cos_sin = input<float>(inputs, map_[In::kRopeCosSin]),
-         .kv_start_index = mode_ == AttentionMode::kPrefill
-                               ? nullptr
-                               : input<std::int32_t>(inputs, map_[In::kKvStartIndex]),
-         .attention_mask = tree ? input<std::int32_t>(inputs, map_[In::kAttentionMask]) : nullptr,
-         .attention_pos_id =
-             tree ? input<std::int32_t>(inputs, map_[In::kAttentionPosId]) : nullptr,
-         .kv_scales = input<float>(inputs, map_[In::kKvScales]),
-         .q_norm_weight = input<void>(inputs, map_[In::kQNormWeight]),
-         .k_norm_weight = input<void>(inputs, map_[In::kKNormWeight]),
-         .output = outputs[0],
-         .workspace = workspace},
-        stream);
+    AttentionBuffers buffers = attention_buffers(map_, inputs, outputs, workspace);
+    // An engine binds something also where the call's mode has nothing to read.
+    if (mode_ == AttentionMode::kPrefill) {
+      buffers.kv_start_index = nullptr;
+    }
+    if (mode_ != AttentionMode::kTreeDecode) {
+      buffers.attention_mask = nullptr;
+      buffers.attention_pos_id = nullptr;
+    }
+    return plan_.run(buffers, stream);
   }
 
  private:
@@ -180,15 +165,7 @@ class Int4GemmCall final : public Call {
 
   Status run(const void* const* inputs, void* const* outputs, void* workspace,
              void* stream) const override {
-    using In = Int4GemmInput;
-    return plan_.run({.activations = inputs[map_[In::kActivations]],
-                      .weights = inputs[map_[In::kWeights]],
-                      .scales = inputs[map_[In::kScales]],
-                      .zero_points = input<void>(inputs, map_[In::kZeroPoints]),
-                      .bias = input<void>(inputs, map_[In::kBias]),
-                      .output = outputs[0],
-                      .workspace = workspace},
-                     stream);
+    return plan_.run(int4_gemm_buffers(map_, inputs, outputs, workspace), stream);
   }
 
  private:
