@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "cpu/attention_plan.h"
+#include "cpu/tier_kernels.h"
 #include "ops/attention.h"
 #include "ops/attention_check.h"
 #include "ops/message.h"
@@ -23,22 +24,13 @@ struct CpuAttentionPlan::State {
 
 namespace {
 
-const AttentionKernels& kernels_of(CpuTier tier) {
+constexpr TierKernels<AttentionKernels> kKernels{
+    .generic = &kAttentionGeneric,
 #if defined(__x86_64__)
-  switch (tier) {
-    case CpuTier::kAmx:
-    case CpuTier::kAvx512:
-      return kAttentionAvx512;
-    case CpuTier::kAvx2:
-      return kAttentionAvx2;
-    case CpuTier::kGeneric:
-      break;
-  }
-#else
-  static_cast<void>(tier);
+    .avx2 = &kAttentionAvx2,
+    .avx512 = &kAttentionAvx512,
 #endif
-  return kAttentionGeneric;
-}
+};
 
 AttentionCall call_of(const AttentionProblem& p, const AttentionBuffers& buffers) {
   const AttentionAttributes& a = p.attributes;
@@ -238,7 +230,7 @@ Result<CpuAttentionPlan> plan(const AttentionProblem& problem, const CpuDevice& 
   auto state = std::make_shared<CpuAttentionPlan::State>();
   state->problem = problem;
   state->device = device;
-  state->kernels = &kernels_of(device.tier);
+  state->kernels = &kKernels.of(device.tier);
   state->work = plan_attention(problem, std::max(device.threads, 1), *state->kernels);
   return CpuAttentionPlan(std::move(state));
 }

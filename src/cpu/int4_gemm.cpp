@@ -27,17 +27,6 @@ namespace {
 
 using namespace cpu;
 
-FloatFormat format_of(DataType type) {
-  switch (type) {
-    case DataType::kFloat16:
-      return FloatFormat::kFloat16;
-    case DataType::kBFloat16:
-      return FloatFormat::kBFloat16;
-    default:
-      return FloatFormat::kFloat32;
-  }
-}
-
 const std::byte* offset(const void* base, std::int64_t elements, DataType type) {
   return static_cast<const std::byte*>(base) + elements * static_cast<std::int64_t>(size_of(type));
 }
@@ -62,7 +51,7 @@ struct Pass {
   std::byte* packed(std::int64_t tile, std::int64_t k) const {
     const std::int64_t at =
         tile * schedule().tile_rows * attributes().gemm_k + k * rows_of_tile(tile);
-    return static_cast<std::byte*>(buffers.workspace) + at * (int8() ? 1 : 4);
+    return static_cast<std::byte*>(buffers.workspace) + at * schedule().value_bytes;
   }
   std::int64_t group_index(std::int64_t tile, std::int64_t k) const {
     return tile * schedule().tile_rows * groups() +
@@ -168,7 +157,8 @@ struct Pass {
   void multiply_panel(std::int64_t panel, std::int64_t first_tile, std::int64_t last_tile) const {
     alignas(64) float sums[kMaxBlockRows * kPanelColumns];
     const std::int64_t tile_sums = schedule().tile_rows * kPanelColumns;
-    std::fill(sums, sums + (last_tile - first_tile) * tile_sums, 0.0f);
+    const std::int64_t last_row = std::min(last_tile * schedule().tile_rows, rows);
+    std::fill(sums, sums + (last_row - first_tile * schedule().tile_rows) * kPanelColumns, 0.0f);
     const auto multiply_tile = int8() ? plan.kernels->multiply_int8 : plan.kernels->multiply_exact;
     const std::int64_t group = attributes().group_size;
     Chunk chunk;
@@ -178,6 +168,7 @@ struct Pass {
       t.group_size = attributes().group_size;
       t.groups = static_cast<int>(length / group);
       t.scale_format = format_of(plan.problem.scale_type);
+      t.activation_format = format_of(plan.problem.activation_type);
       if (attributes().weight_layout == WeightLayout::kCpuV1) {
         point_at_cpu_v1(panel, k, t);
       } else {
@@ -247,7 +238,7 @@ Result<CpuInt4GemmPlan> plan(const Int4GemmProblem& problem, const CpuDevice& de
     return unsupported(
         "int4_gemm: weight_layout is cuda_v1, expected edgellm_v1 or cpu_v1 on the CPU");
   }
-  const Int4GemmKernels& kernels = int4_gemm_kernels(device.tier);
+  const Int4GemmKernels& kernels = int4_gemm_kernels(device.tier, problem.m);
   const Result<ComputeMode> mode = compute_mode(problem.attributes, kernels);
   if (!mode.ok()) {
     return mode.status();

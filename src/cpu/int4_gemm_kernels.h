@@ -4,6 +4,7 @@
 //
 //   activations [M, K] --pack--> row tiles (R rows each, R = the tier's tile height)
 //     exact: fp32 [K][rows]      int8: [K/4][rows][4], scale and start value per group and row
+//     (amx: as its A tiles, amx/int4_operands.h)
 //   row tile x panel of 16 columns, some groups of K --multiply--> fp32 sums [rows, 16]
 //   sums + bias --store--> output [M, N]
 //
@@ -18,7 +19,7 @@ namespace dovetail::cpu {
 
 inline constexpr int kPanelColumns = 16;
 inline constexpr int kLineBytes = 64;  // 8 k of 16 columns
-inline constexpr int kMaxTileRows = 16;
+inline constexpr int kMaxTileRows = 64;
 
 enum class FloatFormat : std::uint8_t { kFloat32, kFloat16, kBFloat16 };
 
@@ -29,7 +30,7 @@ struct Int4PackTask {
   int rows;        // 1 to the tile height
   int group_size;
   FloatFormat format;
-  void* packed;       // exact: float [k][rows]; int8: [k/4][rows][4]
+  void* packed;       // exact: float [k][rows]; int8: [k/4][rows][4]; amx: A tiles
   float* row_scales;  // int8 only, [k / group_size][rows]
   // int8 only, [k / group_size][rows]: -8 * (sum of the int8 values), where the 32-bit sums of
   // codes * values start when the zero point is 8: loading it is cheaper than subtracting.
@@ -48,6 +49,7 @@ struct Int4MultiplyTask {
   int groups;
   int group_size;
   FloatFormat scale_format;
+  FloatFormat activation_format;  // of the call, before packing
 };
 
 struct Int4StoreTask {
@@ -73,6 +75,7 @@ struct Int4GemmKernels {
   const char* tier;
   int exact_rows;  // tile heights, at most kMaxTileRows
   int int8_rows;
+  std::uint8_t exact_bytes[3];  // of a packed activation in exact mode, by FloatFormat
   bool auto_is_int8;  // which mode kAuto takes: the faster by measurement
   void (*pack_exact)(const Int4PackTask&);
   void (*pack_int8)(const Int4PackTask&);
@@ -86,6 +89,7 @@ extern const Int4GemmKernels kInt4GemmGeneric;
 #if defined(__x86_64__)
 extern const Int4GemmKernels kInt4GemmAvx2;
 extern const Int4GemmKernels kInt4GemmAvx512;
+extern const Int4GemmKernels kInt4GemmAmx;
 #endif
 
 }  // namespace dovetail::cpu

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cpu/tier_kernels.h"
 #include "layout/int4_layout.h"
 
 namespace dovetail::cpu {
@@ -14,22 +15,32 @@ constexpr std::int64_t kBlockBytes = 384 * 1024;  // of an L2 of 512 KB or more
 constexpr std::int64_t kTasksPerThread = 16;
 constexpr std::int64_t kMinTaskWeights =
     128 * 1024;  // multiply-adds per row; below, a task costs more
+constexpr std::int64_t kFewestTileRows = 4;  // of a call to go through AMX tiles
 constexpr std::int64_t kMinPackElements = 16 * 1024;  // activations a packing task is worth
 
 }  // namespace
 
-const Int4GemmKernels& int4_gemm_kernels(CpuTier tier) {
-  switch (tier) {
-#if defined(__x86_64__)
-    case CpuTier::kAmx:  // no tile kernels yet: the tier includes avx512
-    case CpuTier::kAvx512:
-      return kInt4GemmAvx512;
-    case CpuTier::kAvx2:
-      return kInt4GemmAvx2;
-#endif
+FloatFormat format_of(DataType type) {
+  switch (type) {
+    case DataType::kFloat16:
+      return FloatFormat::kFloat16;
+    case DataType::kBFloat16:
+      return FloatFormat::kBFloat16;
     default:
-      return kInt4GemmGeneric;
+      return FloatFormat::kFloat32;
   }
+}
+
+const Int4GemmKernels& int4_gemm_kernels(CpuTier tier, std::int64_t m) {
+  constexpr TierKernels<Int4GemmKernels> kKernels{
+      .generic = &kInt4GemmGeneric,
+#if defined(__x86_64__)
+      .avx2 = &kInt4GemmAvx2,
+      .avx512 = &kInt4GemmAvx512,
+      .amx = &kInt4GemmAmx,
+#endif
+  };
+  return kKernels.of(tier == CpuTier::kAmx && m < kFewestTileRows ? CpuTier::kAvx512 : tier);
 }
 
 Int4GemmSchedule schedule_int4_gemm(const Int4GemmProblem& p, ComputeMode mode,
@@ -37,10 +48,12 @@ Int4GemmSchedule schedule_int4_gemm(const Int4GemmProblem& p, ComputeMode mode,
   const std::int64_t k = p.attributes.gemm_k;
   const std::int64_t group = p.attributes.group_size;
   const bool int8 = mode == ComputeMode::kInt8;
-  const std::int64_t value_bytes = int8 ? 1 : 4;
 
   Int4GemmSchedule s;
   s.mode = mode;
+  s.value_bytes =
+      int8 ? 1 : kernels.exact_bytes[static_cast<int>(format_of(p.activation_type))];
+  const std::int64_t value_bytes = s.value_bytes;
   s.tile_rows = int8 ? kernels.int8_rows : kernels.exact_rows;
   s.panels = divide_up(p.attributes.gemm_n, kPanelColumns);
   s.chunk_k = std::min<std::int64_t>(k, kMaxChunkK);

@@ -23,6 +23,7 @@ namespace dovetail::cpu {
 struct Int4GemmSchedule {
   ComputeMode mode = ComputeMode::kExact;  // kExact or kInt8
   int tile_rows = 1;
+  int value_bytes = 4;          // of a packed activation
   std::int64_t pass_rows = 0;   // multiple of tile_rows unless one pass does it all
   std::int64_t block_rows = 0;  // multiple of tile_rows, at most kMaxBlockRows
   std::int64_t panels = 0;
@@ -39,7 +40,10 @@ inline constexpr std::int64_t kPassRows = 512;
 inline constexpr std::int64_t kMaxBlockRows = 128;
 inline constexpr std::int64_t kMaxChunkK = 1024;  // 8 KB of weights
 
-const Int4GemmKernels& int4_gemm_kernels(CpuTier tier);
+FloatFormat format_of(DataType type);
+
+// For calls of m rows.
+const Int4GemmKernels& int4_gemm_kernels(CpuTier tier, std::int64_t m);
 
 Int4GemmSchedule schedule_int4_gemm(const Int4GemmProblem& problem, ComputeMode mode,
                                     const Int4GemmKernels& kernels, int threads);

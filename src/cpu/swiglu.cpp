@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/swiglu_kernels.h"
+#include "cpu/tier_kernels.h"
 #include "ops/message.h"
 #include "ops/swiglu.h"
 
@@ -20,22 +21,13 @@ namespace {
 
 constexpr std::int64_t kFewestElements = 4096;
 
-const SwigluKernels& kernels_of(CpuTier tier) {
+constexpr TierKernels<SwigluKernels> kKernels{
+    .generic = &kSwigluGeneric,
 #if defined(__x86_64__)
-  switch (tier) {
-    case CpuTier::kAmx:
-    case CpuTier::kAvx512:
-      return kSwigluAvx512;
-    case CpuTier::kAvx2:
-      return kSwigluAvx2;
-    case CpuTier::kGeneric:
-      break;
-  }
-#else
-  static_cast<void>(tier);
+    .avx2 = &kSwigluAvx2,
+    .avx512 = &kSwigluAvx512,
 #endif
-  return kSwigluGeneric;
-}
+};
 
 struct Call {
   const CpuSwigluPlan::State& plan;
@@ -68,7 +60,7 @@ Result<CpuSwigluPlan> plan(const SwigluProblem& problem, const CpuDevice& device
   const std::int64_t tasks =
       std::clamp<std::int64_t>(elements / kFewestElements, 1, std::max(1, device.threads));
   return CpuSwigluPlan(std::make_shared<const CpuSwigluPlan::State>(
-      CpuSwigluPlan::State{problem, &kernels_of(device.tier), tasks}));
+      CpuSwigluPlan::State{problem, &kKernels.of(device.tier), tasks}));
 }
 
 std::string CpuSwigluPlan::describe() const {

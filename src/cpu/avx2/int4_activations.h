@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Activations in and out with 256-bit vectors: format conversion, rounding to int8 per row and
-// group, interleaving of a tile's rows, and the store with bias. For the tiers from avx2 on, each
-// its own copy.
+// group, and the store with bias. Where packed values lie is the tier's: int4_interleave.h,
+// amx/int4_operands.h. For the tiers from avx2 on, each its own copy.
 //
 // The int8 rule is ops/int4_gemm_reference.h's, operation by operation, so every tier has the same
 // int8 values. absmax is a maximum of bit patterns: a NaN is larger than every number and so
@@ -73,24 +73,6 @@ inline __attribute__((always_inline)) void copy_values(const void* from, void* t
   }
 }
 
-void pack_exact(const Int4PackTask& t) {
-  auto* packed = static_cast<float*>(t.packed);
-  for (int r = 0; r < t.rows; ++r) {
-    for (std::int64_t k = 0; k < t.k; k += 8) {
-      const __m256 values = load8(t.activations, t.format, r * t.stride + k);
-      if (t.rows == 1) {
-        _mm256_storeu_ps(packed + k, values);
-        continue;
-      }
-      alignas(32) float row[8];
-      _mm256_store_ps(row, values);
-      for (int i = 0; i < 8; ++i) {
-        packed[(k + i) * t.rows + r] = row[i];
-      }
-    }
-  }
-}
-
 inline __attribute__((always_inline)) std::int32_t add_lanes(__m256i v) {
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
@@ -105,12 +87,13 @@ inline __attribute__((always_inline)) float largest_lane(__m256i v) {
   return _mm_cvtss_f32(_mm_castsi128_ps(m));
 }
 
-void pack_int8(const Int4PackTask& t) {
+// kPut(task, row, k, bytes) puts k .. k + 31 of a row into the packed activations.
+template <auto kPut>
+void pack_int8_with(const Int4PackTask& t) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   // packs_epi32 and packs_epi16 work per 128-bit half: the order of dwords is 0 4 1 5 2 6 3 7.
   const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const std::int64_t groups = t.k / t.group_size;
-  auto* packed = static_cast<std::uint32_t*>(t.packed);
   for (int r = 0; r < t.rows; ++r) {
     for (std::int64_t g = 0; g < groups; ++g) {
       const std::int64_t first = r * t.stride + g * t.group_size;
@@ -126,7 +109,6 @@ void pack_int8(const Int4PackTask& t) {
       const bool zero = absmax < kSmallestAbsmax;
       const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / absmax);
       __m256i sums = _mm256_setzero_si256();
-      std::uint32_t* to = packed + g * (t.group_size / 4) * t.rows + r;
       for (int i = 0; i < t.group_size; i += 32) {
         __m256i q[4];
         for (int j = 0; j < 4; ++j) {
@@ -139,15 +121,7 @@ void pack_int8(const Int4PackTask& t) {
         sums = _mm256_add_epi32(sums,
                                 _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes),
                                                   _mm256_set1_epi16(1)));
-        if (t.rows == 1) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i / 4), bytes);
-          continue;
-        }
-        alignas(32) std::uint32_t words[8];
-        _mm256_store_si256(reinterpret_cast<__m256i*>(words), bytes);
-        for (int j = 0; j < 8; ++j) {
-          to[(i / 4 + j) * t.rows] = words[j];
-        }
+        kPut(t, r, g * t.group_size + i, bytes);
       }
       t.row_scales[g * t.rows + r] = zero ? 0.0f : absmax / 127.0f;
       t.row_starts[g * t.rows + r] = -8 * add_lanes(sums);

@@ -6,7 +6,7 @@
 // into 32 bits: one fold in 8 instead of one a step, which is what makes this faster than the usual
 // sequence on CPUs without VNNI. The zero points enter as -zero_point * sum(activations), the start
 // value of the 32-bit sums. exact: code - zero_point as fp32 (exact), FMA, one scaling a group.
-#include "cpu/avx2/int4_activations.h"
+#include "cpu/avx2/int4_interleave.h"
 #include "cpu/avx2/int4_stream.h"
 #include "cpu/avx2/int4_unswizzle.h"
 #include "cpu/int4_gemm_kernels.h"
@@ -170,6 +170,7 @@ const Int4GemmKernels kInt4GemmAvx2 = {
     .tier = "avx2",
     .exact_rows = kRows,
     .int8_rows = kRows,
+    .exact_bytes = {4, 4, 4},
     .auto_is_int8 = true,
     .pack_exact = pack_exact,
     .pack_int8 = pack_int8,

@@ -5,7 +5,7 @@
 // to 32 bits; the sums start at -zero_point * sum(activations). 16 rows share the two unpacked
 // halves of a line. exact: vpermps looks the value of a code up in a table of 16 floats, then FMA;
 // the scale once per group.
-#include "cpu/avx2/int4_activations.h"
+#include "cpu/avx2/int4_interleave.h"
 #include "cpu/avx2/int4_stream.h"
 #include "cpu/avx2/int4_unswizzle.h"
 #include "cpu/int4_gemm_kernels.h"
@@ -146,6 +146,7 @@ const Int4GemmKernels kInt4GemmAvx512 = {
     .tier = "avx512",
     .exact_rows = kRows,
     .int8_rows = kRows,
+    .exact_bytes = {4, 4, 4},
     .auto_is_int8 = true,
     .pack_exact = pack_exact,
     .pack_int8 = pack_int8,

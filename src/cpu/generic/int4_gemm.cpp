@@ -169,6 +169,7 @@ const Int4GemmKernels kInt4GemmGeneric = {
     .tier = "generic",
     .exact_rows = kRows,
     .int8_rows = kRows,
+    .exact_bytes = {4, 4, 4},
     .auto_is_int8 = false,
     .pack_exact = pack_exact,
     .pack_int8 = pack_int8,
