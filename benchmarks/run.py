@@ -18,6 +18,7 @@ neighbouring runs, peer / ours: above 1 we are faster. gpu_timing.py says how th
 """
 
 import argparse
+import importlib
 import json
 import pathlib
 import subprocess
@@ -53,27 +54,16 @@ def measure_gpu(operators: list[str], quick: bool, cells: str) -> dict:
 def measure(operators: list[str], threads: int, quick: bool, llama_cpp: bool) -> dict:
     """All rows for one thread count, in this process: ONNX Runtime's shared pool cannot be
     resized."""
-    import cpu_attention
-    import cpu_int4_gemm
-    import cpu_load
-    import cpu_model
-    import cpu_profile
     import machine
     import timing
 
     timing.use_threads(threads)
-    measures = {
-        "int4_gemm": cpu_int4_gemm.measure,
-        "attention": cpu_attention.measure,
-        "model": cpu_model.measure,
-        "load": cpu_load.measure,
-        "profile": cpu_profile.measure,
-    }
     roofs = [machine.roofs(threads)]
     rows = []
     for operator in operators:
         extra = (llama_cpp,) if operator == "model" else ()
-        for row in measures[operator](threads, quick, *extra):
+        measured = importlib.import_module(f"cpu_{operator}").measure(threads, quick, *extra)
+        for row in measured:
             rows.append({"op": operator, "threads": threads} | row)
             print(machine.line(rows[-1]), flush=True)
         roofs.append(machine.roofs(threads))

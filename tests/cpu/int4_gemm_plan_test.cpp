@@ -20,7 +20,7 @@ Int4GemmProblem problem_of(std::int64_t m, std::int32_t n, std::int32_t k,
           .m = m};
 }
 
-constexpr CpuTier kTiers[] = {CpuTier::kGeneric, CpuTier::kAvx2, CpuTier::kAvx512};
+constexpr CpuTier kTiers[] = {CpuTier::kGeneric, CpuTier::kAvx2, CpuTier::kAvx512, CpuTier::kAmx};
 
 TEST(Int4GemmSchedule, KeepsItsInvariants) {
   for (CpuTier tier : kTiers) {
@@ -30,7 +30,7 @@ TEST(Int4GemmSchedule, KeepsItsInvariants) {
           for (std::int32_t n : {1, 17, 4096, 128256}) {
             for (std::int32_t k : {32, 896, 14336}) {
               const Int4GemmSchedule s = schedule_int4_gemm(problem_of(m, n, k, 32), mode,
-                                                            int4_gemm_kernels(tier), threads);
+                                                            int4_gemm_kernels(tier, m), threads);
               SCOPED_TRACE(testing::Message()
                            << name_of(tier) << " " << name_of(mode) << " threads " << threads
                            << " M " << m << " N " << n << " K " << k);
@@ -45,7 +45,9 @@ TEST(Int4GemmSchedule, KeepsItsInvariants) {
               EXPECT_TRUE(s.chunk_k == k || s.chunk_k % 128 == 0);
               EXPECT_GE(s.stretch_k, 32);
               EXPECT_EQ(s.stretch_k % 32, 0);
-              const std::int64_t bytes = mode == ComputeMode::kInt8 ? 1 : 4;
+              const bool pieces = tier == CpuTier::kAmx && m >= 4;  // fp32 as three bf16
+              const std::int64_t bytes = mode == ComputeMode::kInt8 ? 1 : pieces ? 6 : 4;
+              EXPECT_EQ(s.value_bytes, bytes);
               EXPECT_GE(s.workspace_bytes, static_cast<std::size_t>(s.pass_rows * k * bytes));
               EXPECT_LE(s.workspace_bytes,
                         static_cast<std::size_t>(kPassRows * k * bytes * 5 / 4 + 256));
@@ -61,7 +63,7 @@ TEST(Int4GemmSchedule, StreamsWeightsOnceUpTo16Rows) {
   for (CpuTier tier : kTiers) {
     for (std::int32_t k : {2048, 4096, 14336}) {
       const Int4GemmSchedule s = schedule_int4_gemm(problem_of(16, 4096, k), ComputeMode::kInt8,
-                                                    int4_gemm_kernels(tier), 2);
+                                                    int4_gemm_kernels(tier, 16), 2);
       EXPECT_GE(s.block_rows, 16) << name_of(tier) << " K " << k;
     }
   }
@@ -71,7 +73,7 @@ TEST(Int4GemmSchedule, GivesEveryThreadWork) {
   for (int threads : {2, 4, 16}) {
     for (std::int64_t m : {1, 16, 512}) {
       const Int4GemmSchedule s = schedule_int4_gemm(problem_of(m, 4096, 4096), ComputeMode::kInt8,
-                                                    int4_gemm_kernels(CpuTier::kAvx2), threads);
+                                                    int4_gemm_kernels(CpuTier::kAvx2, m), threads);
       const std::int64_t blocks = (m + s.block_rows - 1) / s.block_rows;
       const std::int64_t tasks = blocks * ((s.panels + s.panels_per_task - 1) / s.panels_per_task);
       EXPECT_GE(tasks, 2 * threads) << "M " << m;
@@ -82,7 +84,7 @@ TEST(Int4GemmSchedule, GivesEveryThreadWork) {
 
 TEST(Int4GemmSchedule, RunsATinyCallInOneTask) {
   const Int4GemmSchedule s = schedule_int4_gemm(problem_of(1, 64, 128), ComputeMode::kInt8,
-                                                int4_gemm_kernels(CpuTier::kAvx2), 16);
+                                                int4_gemm_kernels(CpuTier::kAvx2, 1), 16);
   EXPECT_EQ(s.panels_per_task, s.panels);
 }
 
