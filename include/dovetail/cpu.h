@@ -16,7 +16,7 @@ enum class CpuTier : std::uint8_t {
   kGeneric,  // plain C++
   kAvx2,     // AVX2, FMA, F16C
   kAvx512,   // AVX-512 F/BW/VL/DQ, VNNI, BF16
-  kAmx,      // AMX int8 and bf16 tiles on top of kAvx512
+  kAmx,      // AMX int8 and bf16 tiles for the int4 GEMM, the rest as kAvx512
 };
 const char* name_of(CpuTier tier);  // "generic", "avx2", "avx512", "amx"
 
@@ -25,8 +25,9 @@ struct CpuDevice {
   int threads = 1;  // how many tasks the caller's pool runs at once; shapes the split, nothing else
 };
 
-// The best tier that CPU and operating system support, or the one that the environment variable
-// DOVETAIL_CPU names. An unknown or unavailable name is an error that lists the available tiers.
+// The best tier up to avx512 that CPU and operating system support, or the one that the environment
+// variable DOVETAIL_CPU names: amx, which no hardware has run yet, is taken only by name. An unknown
+// or unavailable name is an error that lists the available tiers.
 Result<CpuDevice> cpu_device(int threads);
 
 // A parallel loop: parallel_for calls task(arg, i) for every i in [0, count), returns when all end.

@@ -4,6 +4,7 @@
 // arch_prctl ARCH_REQ_XCOMP_PERM, asked once).
 #include "dovetail/cpu.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -18,6 +19,8 @@
 namespace dovetail {
 namespace {
 
+// amx has run on a model of its instructions only: it is taken when DOVETAIL_CPU names it.
+constexpr CpuTier kBestMeasured = CpuTier::kAvx512;
 constexpr CpuTier kTiers[] = {CpuTier::kGeneric, CpuTier::kAvx2, CpuTier::kAvx512, CpuTier::kAmx};
 
 #if defined(__x86_64__)
@@ -117,7 +120,7 @@ Result<CpuDevice> cpu_device(int threads) {
   static const CpuTier best = detect();
   const char* forced = std::getenv("DOVETAIL_CPU");
   if (forced == nullptr || *forced == '\0') {
-    return CpuDevice{best, threads < 1 ? 1 : threads};
+    return CpuDevice{std::min(best, kBestMeasured), threads < 1 ? 1 : threads};
   }
   for (CpuTier tier : kTiers) {
     if (std::string(name_of(tier)) == forced && tier <= best) {

@@ -91,6 +91,7 @@ TEST_P(Int4GemmCaseTest, PassesOnEveryTier) {
   ThreadPool three(3);
   Int4GemmInstance cpu_v1(GetParam(), WeightLayout::kCpuV1);
   Int4GemmInstance edgellm_v1(GetParam(), WeightLayout::kEdgeLlmV1);
+  std::vector<std::byte> avx512_int8;
   for (CpuTier tier : machine_tiers()) {
     for (ComputeMode mode : {ComputeMode::kExact, ComputeMode::kInt8}) {
       SCOPED_TRACE(testing::Message() << name_of(tier) << ", " << name_of(mode));
@@ -102,6 +103,11 @@ TEST_P(Int4GemmCaseTest, PassesOnEveryTier) {
       ASSERT_EQ(run(edgellm_v1, mode, {tier, 3}, three, &swizzled), "");
       EXPECT_EQ(edgellm_v1.find_stray_write(), "");
       EXPECT_TRUE(result == swizzled) << "the result depends on the weight layout";
+      if (tier == CpuTier::kAvx512 && mode == ComputeMode::kInt8) {
+        avx512_int8 = result;
+      } else if (tier == CpuTier::kAmx && mode == ComputeMode::kInt8) {
+        EXPECT_TRUE(result == avx512_int8) << "tiles and VNNI differ";
+      }
     }
   }
 }
@@ -157,6 +163,18 @@ TEST(Int4Gemm, RunsTheForcedTier) {
     EXPECT_EQ(kernels, cpu::int4_gemm_kernels(tier, instance.problem().m).tier);
   }
 }
+
+TEST(Int4Gemm, TakesAmxOnlyByName) {
+  EXPECT_LE(cpu_device(1)->tier, CpuTier::kAvx512);
+}
+
+#if defined(__x86_64__)
+TEST(Int4Gemm, FewRowsStayWithAvx512OnAmx) {
+  for (std::int64_t m : {1, 3, 4, 512}) {
+    EXPECT_STREQ(cpu::int4_gemm_kernels(CpuTier::kAmx, m).tier, m < 4 ? "avx512" : "amx") << m;
+  }
+}
+#endif
 
 TEST(Int4Gemm, TiersRoundActivationsToTheSameInt8) {
   // Exact integer sums and one multiplication per group: tiers differ by the order of fp32 sums
