@@ -9,9 +9,9 @@ namespace dovetail::cpu {
 
 struct TileProduct {
   int m, k_bytes, n;
-  bool int8;             // else bf16
-  const void *a, *b;     // rows 64 bytes apart
-  std::uint32_t* c;      // [16][16], in and out
+  bool int8;          // else bf16
+  const void *a, *b;  // rows 64 bytes apart
+  std::uint32_t* c;   // [16][16], in and out
 };
 
 void multiply_on_tiles(const TileProduct& p);  // only where the amx tier is available

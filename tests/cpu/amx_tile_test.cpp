@@ -96,8 +96,8 @@ TEST(TileTwin, FusesProductAndSum) {
 
 TEST(TileTwin, TakesSubnormalsForZero) {
   EXPECT_EQ(bf16_dot({0x1p-127f, 0}, {0x1p100f, 0}, 0.0f), 0.0f);
-  EXPECT_EQ(bf16_dot({0x1p-64f, 0}, {0x1p-64f, 0}, 0.0f), 0.0f);    // product 2^-128
-  EXPECT_EQ(bf16_dot({0, 0}, {0, 0}, 0x1p-130f), 0.0f);             // C itself
+  EXPECT_EQ(bf16_dot({0x1p-64f, 0}, {0x1p-64f, 0}, 0.0f), 0.0f);  // product 2^-128
+  EXPECT_EQ(bf16_dot({0, 0}, {0, 0}, 0x1p-130f), 0.0f);           // C itself
   EXPECT_EQ(bf16_dot({0x1p-63f, 0}, {0x1p-63f, 0}, 0.0f), 0x1p-126f);
 }
 

@@ -118,12 +118,10 @@ inline __attribute__((always_inline)) void unpack_group_bf16(const Int4MultiplyT
     for (int half = 0; half < 2; ++half) {
       const __m512i bits = half == 0 ? codes : _mm512_srli_epi16(codes, 4);
       const __m512i index = _mm512_add_epi8(_mm512_and_si512(bits, nibble), offset);
-      _mm512_store_si512(
-          to + half * 128,
-          _mm512_permutexvar_epi16(_mm512_shuffle_epi8(index, first), values));
-      _mm512_store_si512(
-          to + half * 128 + 64,
-          _mm512_permutexvar_epi16(_mm512_shuffle_epi8(index, second), values));
+      _mm512_store_si512(to + half * 128,
+                         _mm512_permutexvar_epi16(_mm512_shuffle_epi8(index, first), values));
+      _mm512_store_si512(to + half * 128 + 64,
+                         _mm512_permutexvar_epi16(_mm512_shuffle_epi8(index, second), values));
     }
   }
 }

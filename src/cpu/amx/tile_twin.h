@@ -133,8 +133,8 @@ inline float tile_flushed(float x) {
   return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.0f, x) : x;
 }
 inline float tile_bf16(const std::uint8_t* bytes) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(bytes[1]) << 24 |
-                             static_cast<std::uint32_t>(bytes[0]) << 16;
+  const std::uint32_t bits =
+      static_cast<std::uint32_t>(bytes[1]) << 24 | static_cast<std::uint32_t>(bytes[0]) << 16;
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return tile_flushed(value);
