@@ -30,8 +30,8 @@ Status prepare(void (*)(Parameters), uint32_t) {
 
 template <class Parameters>
 Status launch(void (*kernel)(Parameters), const LaunchConfig& c, const Parameters& parameters) {
-  simt::launch({.grid = {c.grid.x, c.grid.y, c.grid.z},
-                .block = {c.block.x, c.block.y, c.block.z},
+  simt::launch({.grid = c.grid,
+                .block = c.block,
                 .shared_bytes = c.shared_bytes,
                 .overlap_previous = c.overlap_previous},
                [&] { kernel(parameters); });

@@ -18,7 +18,7 @@ namespace {
 // The program, or the shared library, that the model and its kernels are linked into.
 const Dl_info module = [] {
   Dl_info info{};
-  dladdr(reinterpret_cast<const void*>(&check_place), &info);
+  dladdr(reinterpret_cast<const void*>(&check_bytes), &info);
   return info;
 }();
 
@@ -57,48 +57,42 @@ struct Check {
   Thread& thread;
   Stamp stamp;
   Access access;
-  bool atomic;
   Place place;
 
-  const char* verb() const { return access == Access::kRead ? "reads" : "writes"; }
+  friend std::ostream& operator<<(std::ostream& out, const Check& c) {
+    return out << c.thread << (c.access == Access::kRead ? " reads " : " writes ");
+  }
 
   bool conflicts(Stamp earlier) const {
     if (earlier < kHost || (earlier >> 20) == (stamp >> 20)) return false;
-    return !(atomic && (earlier & 1)) && !is_ordered(earlier, thread);
+    return !(earlier & stamp & 1) && !is_ordered(earlier, thread);
   }
 
-  [[noreturn]] void bad(size_t offset, const char* what) const {
-    fail(text(what, ": ", thread, ' ', verb(), ' ', Target{offset}, " at ", At{place}));
+  [[noreturn]] void bad(const char* what, size_t offset) const {
+    fail(text(what, ": ", *this, Target{offset}, " at ", At{place}));
   }
 
-  [[noreturn]] void race(size_t offset, Stamp other, const char* other_verb,
-                         Place other_place) const {
-    fail(text("race: ", thread, ' ', verb(), ' ', Target{offset}, " at ", At{place}, ", thread ",
-              thread_of(other), " of block ", block_of(other), other_verb, At{other_place},
+  [[noreturn]] void race(size_t offset, Stamp other, const char* verb, Place other_place) const {
+    fail(text("race: ", *this, Target{offset}, " at ", At{place}, ", thread ", thread_of(other),
+              " of block ", block_of(other), verb, At{other_place},
               (other >> 48) != machine.launch_number
                   ? " in an earlier kernel: wait_for_previous_kernel is missing"
                   : ", with no barrier between"));
   }
 
   void cell(Cell& c, size_t offset) const {
-    if (c.write < kHost) {
-      if (c.write == kRedZoneCell) bad(offset, "out of bounds");
-      if (c.write == kInFlight) {
-        fail(text("copy_async not waited for: ", thread, ' ', verb(), ' ', Target{offset}, " at ",
-                  At{place}, " while the copy issued at ", At{c.write_place}, " is in flight"));
-      }
-      if (access == Access::kRead) bad(offset, "uninitialised");
-    } else if (conflicts(c.write)) {
-      race(offset, c.write, " wrote it at ", c.write_place);
+    if (c.write == kRedZoneCell) bad("out of bounds", offset);
+    if (c.write == kUninitialised && access == Access::kRead) bad("uninitialised", offset);
+    if (c.write == kInFlight) {
+      fail(text("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
+                " while the copy issued at ", At{c.write_place}, " is in flight"));
     }
-    if (access == Access::kWrite) {
-      for (Stamp read : c.read) {
-        if (conflicts(read)) race(offset, read, " read it at ", c.read_place);
-      }
-      c = {stamp, {0, 0}, place, 0};
-    } else {
-      remember_read(c);
+    if (conflicts(c.write)) race(offset, c.write, " wrote it at ", c.write_place);
+    if (access == Access::kRead) return remember_read(c);
+    for (Stamp read : c.read) {
+      if (conflicts(read)) race(offset, read, " read it at ", c.read_place);
     }
+    c = {stamp, {0, 0}, place, 0};
   }
 
   void remember_read(Cell& c) const {
@@ -118,10 +112,29 @@ struct Check {
   }
 };
 
-void check_cells(size_t offset, size_t bytes, Access access, bool atomic, Place place) {
+}  // namespace
+
+Place place_of(const Site& site) {
+  return place_of(std::bit_cast<const void*>(site)) | 1;
+}
+
+void check_aligned(const void* address, size_t bytes, Place place) {
+  if (offset_of(address) % bytes != 0) {
+    fail(text("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
+              At{place}));
+  }
+}
+
+void check_bytes(const void* address, size_t bytes, Access access, Place place, bool atomic) {
+  if (!kAnnounced || machine.current == nullptr) return;
   Thread& thread = *machine.current;
+  const size_t offset = offset_of(address);
+  if (offset >= kArenaBytes) {
+    fail(text("out of bounds: ", thread, " at ", At{place}, " uses ", address,
+              ", which is not device memory"));
+  }
   ++machine.counters.checked_accesses;
-  const Check check{thread, stamp_of(thread) | (atomic ? 1 : 0), access, atomic, place};
+  const Check check{thread, stamp_of(thread) | (atomic ? 1 : 0), access, place};
   Cell* c = cells + offset;
   Cell before = c[0];
   check.cell(c[0], offset);
@@ -135,21 +148,9 @@ void check_cells(size_t offset, size_t bytes, Access access, bool atomic, Place 
   }
 }
 
-}  // namespace
-
-Place place_of(const Site& site) {
-  return place_of(std::bit_cast<const void*>(site)) | 1;
-}
-
-void check_place(const void* address, size_t bytes, Access access, bool atomic, Place place) {
-  if constexpr (!kAnnounced) return;
-  if (machine.current == nullptr) return;
-  const size_t offset = offset_of(address);
-  if (offset >= kArenaBytes) {
-    fail(text("out of bounds: ", *machine.current, " at ", At{place}, " uses ", address,
-              ", which is not device memory"));
-  }
-  check_cells(offset, bytes, access, atomic, place);
+void check_access(const void* address, size_t bytes, Access access, Site site) {
+  check_aligned(address, bytes, place_of(site));
+  check_bytes(address, bytes, access, place_of(site));
 }
 
 }  // namespace dovetail::simt
@@ -160,16 +161,18 @@ void check_place(const void* address, size_t bytes, Access access, bool atomic, 
 namespace dovetail::simt {
 namespace {
 
-// One announced access of a kernel; the compiler calls this for stack variables too.
+// One access of a kernel. The compiler announces variables on the stack too, those whose address
+// somebody took: the registers of a product are among them.
 inline void announced(const void* address, size_t bytes, bool aligned, Access access,
                       const void* pc) {
-  const size_t offset = offset_of(address);
-  if (offset >= kArenaBytes || machine.current == nullptr || bytes == 0) return;
-  if (aligned && offset % bytes != 0) {
-    fail(text("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
-              At{place_of(pc)}));
+  if (machine.current == nullptr || bytes == 0) return;
+  const bool in_arena = offset_of(address) < kArenaBytes;
+  if (in_arena && aligned) check_aligned(address, bytes, place_of(pc));
+  if (in_arena) return check_bytes(address, bytes, access, place_of(pc));
+  if (const InFlight* product = product_using(address, access)) {
+    fail(text("wgmma not waited for: ", *machine.current, " at ", At{place_of(pc)},
+              " uses registers of the product at ", Where{product->site}));
   }
-  check_cells(offset, bytes, access, false, place_of(pc));
 }
 
 }  // namespace

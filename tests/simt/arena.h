@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device memory lives in one arena: the running block's shared memory first, then global memory.
 // Each byte has a Cell that says who wrote it last, who read it since, and from which line.
-//   memory.cpp   who owns which bytes: shared memory, buffers, copies in flight, atomics
+//   memory.cpp   who owns which bytes: shared memory, buffers; atomics
 //   access.cpp   the check of one access against the cells, and where accesses are announced
+//   pipe.cpp     copies and products that run behind the program
 #pragma once
 
 #include <cstring>
@@ -47,6 +48,14 @@ struct Target {
 };
 std::ostream& operator<<(std::ostream& out, Target target);
 
-void check_place(const void* address, size_t bytes, Access access, bool atomic, Place place);
+void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
+void set_cells(const void* address, size_t bytes, Stamp write, Place place = 0);
+void check_aligned(const void* address, size_t bytes, Place place);
+void check_bytes(const void* address, size_t bytes, Access access, Place place,
+                 bool atomic = false);
+
+// A product in flight that such a use of this register would disturb; else null.
+const InFlight* product_using(const void* address, Access access);
+void check_nothing_in_flight(const Thread& leaving);
 
 }  // namespace dovetail::simt

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "layout/narrow_float.h"
 #include "simt/memory.h"
 #include "simt/planted.h"
 
@@ -78,8 +79,9 @@ TEST_P(EveryOrder, DivergenceAndDeadlock) {
   EXPECT_REPORT(Bug::kDivergentBarrier, "divergent barrier",
                 "sync_threads at planted.cu:", "thread");
   EXPECT_REPORT(Bug::kEarlyExit, "divergent barrier", "thread 7 (block", "left the kernel");
-  EXPECT_REPORT(Bug::kDivergentWarp, "divergent warp", "lane", "shuffle, planted.cu:");
-  EXPECT_REPORT(Bug::kDeadlock, "deadlock", line_of("// deadlock"), "barrier 3: 64 of 96");
+  EXPECT_REPORT(Bug::kDivergentWarp, "divergent warp", "lane", "shuffle at planted.cu:");
+  EXPECT_REPORT(Bug::kDeadlock, "deadlock", "barrier 3 at " + line_of("// deadlock"),
+                ": 64 of 96");
 }
 
 TEST_P(EveryOrder, CopyInFlight) {
@@ -178,14 +180,14 @@ TEST(DependentLaunch, WaitsForThePreviousKernel) {
 TEST(Fragments, AWrongIndexChangesTheProduct) {
   // Distinct small integers: exact in half and in the sum, so equality is the test.
   std::vector<uint16_t> a(256), b(128);
-  for (int i = 0; i < 256; ++i) a[i] = simt::float_to_half(static_cast<float>(i * 7 % 61 - 30));
-  for (int i = 0; i < 128; ++i) b[i] = simt::float_to_half(static_cast<float>(i * 5 % 37 - 18));
+  for (int i = 0; i < 256; ++i) a[i] = float_to_half(static_cast<float>(i * 7 % 61 - 30));
+  for (int i = 0; i < 128; ++i) b[i] = float_to_half(static_cast<float>(i * 5 % 37 - 18));
   std::vector<float> expected(128);
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 8; ++n) {
       for (int k = 0; k < 16; ++k) {
         expected[m * 8 + n] +=
-            simt::half_to_float(a[m * 16 + k]) * simt::half_to_float(b[n * 16 + k]);
+            half_to_float(a[m * 16 + k]) * half_to_float(b[n * 16 + k]);
       }
     }
   }

@@ -3,10 +3,11 @@
 // the others' progress. One block runs at a time, to its end; so a block must never wait for
 // another one.
 //
-//   machine.cpp   launch, scheduling, block barriers, deadlock report
-//   warp.cpp      warp rendezvous: shuffle, ballot, sync_warp, ldmatrix, mma
+//   machine.cpp   launch, scheduling, messages
+//   meeting.cpp   where threads wait for each other: collectives of a warp, barriers of a block
+//   warp.cpp      what the collectives compute: shuffle, vote, ldmatrix, mma
 //   ordering.cpp  who has seen whose writes: barriers, fences, acquire / release, kernel boundaries
-//   memory.cpp    shared memory, buffers, cp.async, atomics; access.cpp: the check of each access
+//   arena.h       memory: memory.cpp, access.cpp, pipe.cpp
 #pragma once
 
 #include <deque>
@@ -16,6 +17,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "simt/fiber.h"
@@ -23,92 +25,101 @@
 
 namespace dovetail::simt {
 
-// Block number -> for each of its threads, the newest clock value that has been seen.
-using ForeignClocks = std::map<uint32_t, std::vector<uint32_t>>;
-
 // What a thread knows: every access that another thread made at or before these clocks is ordered
-// before this thread's next access.
+// before this thread's next access. Threads that synchronised share one.
 struct Knowledge {
-  std::vector<uint32_t> seen;  // by thread of the same block
-  std::shared_ptr<const ForeignClocks> foreign;
+  std::map<uint32_t, std::vector<uint32_t>> seen;  // block -> the clock of each of its threads
   bool previous_kernel_done = false;
-  void merge(const Knowledge& other);
+};
+using Known = std::shared_ptr<const Knowledge>;
+
+// A copy or a product that was started and not waited for.
+struct InFlight {
+  uint32_t group;
+  Site site;
+  std::function<void()> finish;
+  std::span<const std::byte> accumulators, operands;  // registers: not to be touched, not written
 };
 
-struct AsyncCopy {
-  char* shared;
-  const char* global;
-  uint32_t bytes, source_bytes;
-  Site site;
+struct Groups {
+  uint32_t open = 0;  // the number of the group that collects
+  std::vector<InFlight> work;
 };
+
+struct Block;
 
 struct Thread {
-  enum class State { kReady, kInWarpCall, kAtBarrier, kDone };
-
   Fiber fiber;
-  Size3 index;
+  Block* block = nullptr;
   uint32_t number = 0;  // in the block
-  State state = State::kReady;
-  Site site;                   // where it waits
-  const char* operation = "";  // and in what
-  uint32_t barrier = 0;
-
-  uint32_t clock = 1;  // of its next access; all of them until the next synchronisation share it
-  Knowledge known;
-  std::unique_ptr<Knowledge> at_fence, to_acquire;
-
-  std::vector<AsyncCopy> open_group;
-  std::deque<std::vector<AsyncCopy>> groups;
+  Size3 index;
+  bool done = false;
+  void* argument = nullptr;     // of the collective it waits in
+  uint32_t clock = 1;           // of its next access; all until it synchronises share it
+  Known known;                  // never null
+  Known at_fence, to_acquire;   // for relaxed atomics: before the fence, for the next fence
+  Groups pipes[2];              // by Pipe
 };
 
-struct WarpCall {
-  uint32_t mask;
-  const char* operation;
+// What a thread calls to meet others. Members are lanes of its warp, or of all warps for
+// sync_threads; a named barrier knows only how many it expects (no members).
+struct Call {
+  const char* operation;  // one pointer for each operation
+  uint32_t id;            // of a named barrier
+  uint32_t members, expected;
+  bool in_warp, orders_memory;
   Site site;
-  void* argument;
 };
 
-struct Warp {
-  uint32_t present = 0, exited = 0, arrived = 0;  // lanes
-  WarpCall calls[32];
-};
-
-struct Barrier {
-  uint32_t expected = 0, arrived = 0;
+struct Meeting {
+  Call call;
+  uint32_t arrived = 0, lanes = 0;  // how many; in which lanes
   std::vector<Thread*> waiting;
-  Knowledge gathered;
-  Site site;
+  std::shared_ptr<Knowledge> gathered;  // from those who arrived, and from whom last
+  Known gathered_last;
+};
+
+struct Block {
+  Block(uint32_t block_number, Size3 at, uint32_t count)
+      : number(block_number), index(at), threads(count) {}
+  uint32_t number;
+  Size3 index;
+  std::vector<Thread> threads;
+  uint32_t done = 0;                  // threads
+  std::vector<Meeting> meetings[33];  // of each warp, and of the block
 };
 
 struct Machine {
   Geometry geometry;
   const std::function<void()>* kernel = nullptr;
-  Size3 block;
-  uint32_t block_number = 0;
   uint32_t launch_number = 0, unsettled_from = 1;  // launches from there on may still be running
-  std::vector<std::unique_ptr<Thread>> threads;
-  std::vector<Warp> warps;
-  Barrier barriers[16];
-  uint32_t clock = 1;  // newest value handed out in this block
-  uint32_t floor = 0;  // clocks up to here are seen by all threads of the block (sync_threads)
-  uint32_t done = 0;
-
-  Thread* current = nullptr;  // null on the host
+  Thread* current = nullptr;                       // null on the host
   Fiber host;
   std::deque<Thread*> ready;
   std::mt19937_64 random;
+  std::unordered_map<const void*, Known> released;  // by the word that carries it
   std::string error;
   Counters counters{};
-
-  void make_ready(Thread* thread);
-  void suspend(Thread::State state, const char* operation, Site site);
 };
 extern Machine machine;
+
+// ---- machine.cpp ----
+
+// Others run until this thread is in machine.ready again; the last time, that is never.
+void suspend(bool last = false);
 
 // Ends the launch with this message. Callers own nothing on their stack: their frames are dropped.
 [[noreturn]] void fail(std::string message);
 
-// ---- ordering ----
+// ---- meeting.cpp ----
+
+// The current thread arrives. The last of those expected gets the meeting at once, does what there
+// is to do for all, and releases it; the others wait (or go on, if they said so) and get null.
+Meeting* meet(const Call& call, bool wait = true);
+void release(Meeting& meeting);
+void check_left(const Thread& gone);  // nobody may wait for it
+
+// ---- ordering.cpp ----
 
 // Stamp of an access: launch (16 bits) | block (18) | thread (10) | clock (19) | atomic (1).
 using Stamp = uint64_t;
@@ -122,19 +133,9 @@ inline uint32_t thread_of(Stamp stamp) {
   return (stamp >> 20) & 1023;
 }
 
-void advance_clock(Thread& thread);
-void gather(Knowledge& into, const Thread& from);
-void synchronise_block();
-void synchronise_warp(uint32_t first_thread, uint32_t mask);
-void release_to(uintptr_t address, const Knowledge& knowledge);
-void acquire_from(uintptr_t address, Thread& thread, bool at_next_fence);
-void forget_releases();  // at a kernel boundary
-Knowledge knowledge_of(const Thread& thread);
-
-// ---- memory ----
-
-void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
-void finish_async_copies(Thread& thread);          // at thread exit
+Known merged(const Known& a, const Known& b);  // either may be null
+Known progress_of(const Thread& thread);       // what it knows, and itself
+void gather(Meeting& meeting, Thread& arriving);
 
 // ---- messages: streamable, so that one is built without owning anything in between ----
 
@@ -143,6 +144,7 @@ struct Where {
 };
 std::ostream& operator<<(std::ostream& out, const Where& where);
 std::ostream& operator<<(std::ostream& out, const Thread& thread);
+std::ostream& operator<<(std::ostream& out, const Call& call);
 
 template <class... Parts>
 std::string text(const Parts&... parts) {

@@ -19,18 +19,18 @@
 namespace dovetail::simt {
 namespace {
 
-char* map_memory(size_t bytes) {
-  void* map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+template <class T>
+T* map_memory(size_t count) {
+  void* map = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) throw std::bad_alloc();
-  return static_cast<char*>(map);
+  return static_cast<T*>(map);
 }
 
 }  // namespace
 
-char* const arena = map_memory(kArenaBytes);
-Cell* const cells =
-    kAnnounced ? reinterpret_cast<Cell*>(map_memory(kArenaBytes * sizeof(Cell))) : nullptr;
+char* const arena = map_memory<char>(kArenaBytes);
+Cell* const cells = kAnnounced ? map_memory<Cell>(kArenaBytes) : nullptr;
 
 namespace {
 
@@ -42,25 +42,27 @@ struct StaticShared {
   int line;
   size_t offset;
 };
-size_t dynamic_bytes = 0, shared_end = 0;
+size_t dynamic_bytes = 0, shared_end = kRedZone;
 std::vector<StaticShared> statics;
-
-void set_cells(size_t offset, size_t bytes, Stamp write, Place place = 0) {
-  if constexpr (kAnnounced) std::fill_n(cells + offset, bytes, Cell{write, {0, 0}, place, 0});
-}
 
 // Opens [offset, offset + bytes) between red zones; returns where the next one may start.
 size_t open_region(size_t offset, size_t bytes, Stamp state) {
   ASAN_POISON_MEMORY_REGION(arena + offset - kRedZone, kRedZone);
   ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
   std::memset(arena + offset, 0xff, bytes);
-  set_cells(offset, bytes, state);
+  set_cells(arena + offset, bytes, state);
   const size_t end = (offset + bytes + kRedZone - 1) / kRedZone * kRedZone + kRedZone;
   ASAN_POISON_MEMORY_REGION(arena + offset + bytes, end - offset - bytes);
   return end;
 }
 
 }  // namespace
+
+void set_cells(const void* address, size_t bytes, Stamp write, Place place) {
+  if constexpr (kAnnounced) {
+    std::fill_n(cells + offset_of(address), bytes, Cell{write, {0, 0}, place, 0});
+  }
+}
 
 std::ostream& operator<<(std::ostream& out, Target target) {
   if (target.offset >= kSharedBytes)
@@ -78,7 +80,7 @@ std::ostream& operator<<(std::ostream& out, Target target) {
 // ---- shared and global memory ----
 
 void begin_shared_memory(uint32_t bytes) {
-  set_cells(0, std::max<size_t>(shared_end, kRedZone), kRedZoneCell);
+  set_cells(arena, shared_end, kRedZoneCell);
   ASAN_UNPOISON_MEMORY_REGION(arena, kSharedBytes);
   statics.clear();
   dynamic_bytes = bytes;
@@ -108,105 +110,41 @@ void* allocate_global(size_t bytes, bool initialised) {
 }
 
 void free_global(void* pointer, size_t bytes) {
-  set_cells(offset_of(pointer), bytes, kRedZoneCell);
+  set_cells(pointer, bytes, kRedZoneCell);
   ASAN_POISON_MEMORY_REGION(pointer, bytes);
   if (--live_buffers == 0) global_end = kSharedBytes + kRedZone;
-}
-
-void check_access(const void* address, size_t bytes, Access access, Site site) {
-  if (offset_of(address) % bytes != 0) {
-    fail(text("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
-              Where{site}));
-  }
-  check_place(address, bytes, access, false, place_of(site));
-}
-
-// ---- cp.async ----
-
-void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t source_bytes,
-                Site site) {
-  Thread& self = *machine.current;
-  const bool aligned =
-      (offset_of(shared) | (source_bytes != 0 ? offset_of(global) : 0)) % bytes == 0;
-  if (!aligned || source_bytes > bytes || offset_of(shared) >= kSharedBytes) {
-    fail(text("copy_async at ", Where{site}, ", ", self, ": ", bytes, " bytes from ", global,
-              " to ", Target{offset_of(shared)}, " (source bytes ", source_bytes,
-              "): both addresses must be aligned to the size, the target shared"));
-  }
-  check_access(shared, bytes, Access::kWrite, site);
-  set_cells(offset_of(shared), bytes, kInFlight, place_of(site));
-  self.open_group.push_back(
-      {static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, site});
-}
-
-void copy_async_commit() {
-  Thread& self = *machine.current;
-  self.groups.push_back(std::move(self.open_group));
-  self.open_group.clear();
-}
-
-void copy_async_wait(int pending) {
-  Thread& self = *machine.current;
-  while (self.groups.size() > static_cast<size_t>(pending)) {
-    for (const AsyncCopy& copy : self.groups.front()) {
-      if (copy.source_bytes != 0) {
-        check_place(copy.global, copy.source_bytes, Access::kRead, false, place_of(copy.site));
-        std::memcpy(copy.shared, copy.global, copy.source_bytes);
-      }
-      std::memset(copy.shared + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
-      set_cells(offset_of(copy.shared), copy.bytes, stamp_of(self), place_of(copy.site));
-    }
-    self.groups.pop_front();
-  }
-}
-
-void finish_async_copies(Thread& thread) {
-  if (!thread.open_group.empty()) thread.groups.push_back(std::move(thread.open_group));
-  for (const auto& group : thread.groups) {
-    if (!group.empty()) {
-      fail(text("copy_async not waited for: ", thread, " left the kernel while the copy issued at ",
-                Where{group.front().site}, " is in flight"));
-    }
-  }
 }
 
 // ---- atomics ----
 
 uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site) {
   Thread& self = *machine.current;
-  const bool reads_only = op == AtomicOp::kLoadAcquire;
-  const bool strong = op != AtomicOp::kAdd && op != AtomicOp::kAddFloat;
-  if (offset_of(address) % 4 != 0) fail(text("atomic at ", Where{site}, " is misaligned"));
-  if (!reads_only && op != AtomicOp::kStoreRelease && kAnnounced &&
-      offset_of(address) < kArenaBytes && cells[offset_of(address)].write == kUninitialised) {
-    fail(text("uninitialised: ", self, " adds to ", Target{offset_of(address)}, " at ",
-              Where{site}));
-  }
+  const bool loads = op == AtomicOp::kLoadAcquire, stores = op == AtomicOp::kStoreRelease;
+  const bool both = op == AtomicOp::kAddAcquireRelease, relaxed = op == AtomicOp::kAdd;
+  Known& released = machine.released[address];
   // The exchange of knowledge comes first: the words a release orders include the atomic itself.
-  if (op == AtomicOp::kLoadAcquire || op == AtomicOp::kAddAcquireRelease) {
-    acquire_from(reinterpret_cast<uintptr_t>(address), self, /*at_next_fence=*/false);
-  } else if (op == AtomicOp::kAdd) {
-    acquire_from(reinterpret_cast<uintptr_t>(address), self, /*at_next_fence=*/true);
-  }
-  check_place(address, 4, reads_only ? Access::kRead : Access::kWrite, true, place_of(site));
+  if (loads || both) self.known = merged(self.known, released);
+  if (relaxed) self.to_acquire = merged(self.to_acquire, released);
+  check_aligned(address, 4, place_of(site));
+  if (!stores) check_bytes(address, 4, Access::kRead, place_of(site), /*atomic=*/true);
+  if (!loads) check_bytes(address, 4, Access::kWrite, place_of(site), /*atomic=*/true);
   const uint32_t old = *address;
-  if (op == AtomicOp::kStoreRelease) *address = operand;
-  if (op == AtomicOp::kAddAcquireRelease || op == AtomicOp::kAdd) *address = old + operand;
+  if (stores) *address = operand;
+  if (both || relaxed) *address = old + operand;
   if (op == AtomicOp::kAddFloat) {
     *address = std::bit_cast<uint32_t>(std::bit_cast<float>(old) + std::bit_cast<float>(operand));
   }
-  if (strong && !reads_only) {
-    release_to(reinterpret_cast<uintptr_t>(address), knowledge_of(self));
-    advance_clock(self);
-  } else if (op == AtomicOp::kAdd && self.at_fence != nullptr) {
-    release_to(reinterpret_cast<uintptr_t>(address), *self.at_fence);
+  if (relaxed) released = merged(released, self.at_fence);
+  if (stores || both) {
+    released = merged(released, progress_of(self));
+    ++self.clock;
   }
   return old;
 }
 
 void claim(uint64_t* address, uint64_t value, uint64_t mask, Site site) {
-  if (offset_of(address) % 8 != 0) fail(text("claim at ", Where{site}, " is misaligned"));
-  check_place(address, 8, Access::kWrite, true, place_of(site));
+  check_aligned(address, 8, place_of(site));
+  check_bytes(address, 8, Access::kWrite, place_of(site), /*atomic=*/true);
   if (((*address ^ value) & mask) != 0) *address = value;
 }
 

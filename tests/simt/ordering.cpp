@@ -2,139 +2,90 @@
 // Happens-before with vector clocks. Each access carries its thread's clock; a thread's clock
 // advances whenever it synchronises, and synchronising spreads knowledge of clocks:
 //
-//   sync_threads       to everybody in the block (kept as one number, Machine::floor)
-//   named barriers     from all that arrive to all that wait
-//   sync_warp          among the lanes of the mask; shuffles, votes, ldmatrix, mma spread nothing
+//   barriers           from all that arrive to all that wait: sync_threads, named barriers, and
+//                      sync_warp; shuffles, votes, ldmatrix, mma spread nothing
 //   acquire / release  through the word in global or shared memory, between blocks too; so does a
 //                      relaxed atomic with a thread_fence before it on one side and after it on
 //                      the other
 //   kernel boundary    everything, unless the launch overlaps its predecessor: then nothing before
 //                      wait_for_previous_kernel
 #include <algorithm>
-#include <unordered_map>
 
 #include "simt/machine.h"
 
 namespace dovetail::simt {
 namespace {
 
-std::unordered_map<uintptr_t, Knowledge> releases;  // by address, with foreign including our block
+void merge(Knowledge& into, const Knowledge& other) {
+  into.previous_kernel_done = into.previous_kernel_done || other.previous_kernel_done;
+  for (const auto& [block, clocks] : other.seen) {
+    auto& mine = into.seen[block];
+    mine.resize(std::max(mine.size(), clocks.size()));
+    for (size_t i = 0; i < clocks.size(); ++i) mine[i] = std::max(mine[i], clocks[i]);
+  }
+}
 
-void merge_clocks(std::vector<uint32_t>& into, const std::vector<uint32_t>& from) {
-  if (into.size() < from.size()) into.resize(from.size(), 0);
-  for (size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
+void add_progress(Knowledge& into, const Thread& thread) {
+  auto& clocks = into.seen[thread.block->number];
+  clocks.resize(thread.block->threads.size());
+  clocks[thread.number] = thread.clock;
 }
 
 }  // namespace
 
 Stamp stamp_of(const Thread& thread) {
   if (thread.clock > kMaxClock) fail(text("more than ", kMaxClock, " synchronisations in a block"));
-  return Stamp{machine.launch_number} << 48 | Stamp{machine.block_number} << 30 |
+  return Stamp{machine.launch_number} << 48 | Stamp{thread.block->number} << 30 |
          Stamp{thread.number} << 20 | Stamp{thread.clock} << 1;
 }
 
 bool is_ordered(Stamp earlier, const Thread& thread) {
-  const uint32_t launch = static_cast<uint32_t>(earlier >> 48);
+  const auto launch = static_cast<uint32_t>(earlier >> 48);
   if (launch != machine.launch_number) {
-    return launch < machine.unsettled_from || thread.known.previous_kernel_done;
+    return launch < machine.unsettled_from || thread.known->previous_kernel_done;
   }
-  const uint32_t clock = (earlier >> 1) & kMaxClock;
-  const uint32_t number = thread_of(earlier);
-  if (block_of(earlier) == machine.block_number &&
-      (number == thread.number || clock <= machine.floor || thread.known.seen[number] >= clock)) {
-    return true;
+  const auto found = thread.known->seen.find(block_of(earlier));
+  return found != thread.known->seen.end() &&
+         found->second[thread_of(earlier)] >= ((earlier >> 1) & kMaxClock);
+}
+
+Known merged(const Known& a, const Known& b) {
+  if (a == nullptr || a == b) return b;
+  if (b == nullptr) return a;
+  const auto both = std::make_shared<Knowledge>(*a);
+  merge(*both, *b);
+  return both;
+}
+
+Known progress_of(const Thread& thread) {
+  const auto progress = std::make_shared<Knowledge>(*thread.known);
+  add_progress(*progress, thread);
+  return progress;
+}
+
+void gather(Meeting& meeting, Thread& arriving) {
+  if (meeting.gathered == nullptr) {
+    meeting.gathered = std::make_shared<Knowledge>(*arriving.known);
+  } else if (arriving.known != meeting.gathered_last) {
+    merge(*meeting.gathered, *arriving.known);
   }
-  if (thread.known.foreign == nullptr) return false;
-  const auto found = thread.known.foreign->find(block_of(earlier));
-  return found != thread.known.foreign->end() && number < found->second.size() &&
-         found->second[number] >= clock;
-}
-
-void Knowledge::merge(const Knowledge& other) {
-  merge_clocks(seen, other.seen);
-  previous_kernel_done = previous_kernel_done || other.previous_kernel_done;
-  if (other.foreign == nullptr || other.foreign == foreign) return;
-  if (foreign == nullptr) {
-    foreign = other.foreign;
-    return;
-  }
-  auto merged = std::make_shared<ForeignClocks>(*foreign);
-  for (const auto& [block, clocks] : *other.foreign) merge_clocks((*merged)[block], clocks);
-  foreign = std::move(merged);
-}
-
-void advance_clock(Thread& thread) {
-  thread.clock = ++machine.clock;
-}
-
-Knowledge knowledge_of(const Thread& thread) {
-  Knowledge all = thread.known;
-  for (uint32_t& clock : all.seen) clock = std::max(clock, machine.floor);
-  all.seen[thread.number] = thread.clock;
-  return all;
-}
-
-void gather(Knowledge& into, const Thread& from) {
-  into.merge(from.known);
-  into.seen[from.number] = std::max(into.seen[from.number], from.clock);
-}
-
-void synchronise_block() {
-  machine.floor = machine.clock;
-  ++machine.clock;
-  Knowledge& first = machine.threads[0]->known;
-  for (const auto& thread : machine.threads) {
-    if (thread->known.foreign != first.foreign ||
-        thread->known.previous_kernel_done != first.previous_kernel_done) {
-      first.merge(thread->known);
-    }
-  }
-  for (const auto& thread : machine.threads) {
-    thread->known.foreign = first.foreign;
-    thread->known.previous_kernel_done = first.previous_kernel_done;
-    thread->clock = machine.clock;
-  }
-}
-
-void synchronise_warp(uint32_t first_thread, uint32_t mask) {
-  Knowledge all;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if (mask >> lane & 1) gather(all, *machine.threads[first_thread + lane]);
-  }
-  ++machine.clock;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    machine.threads[first_thread + lane]->known = all;
-    machine.threads[first_thread + lane]->clock = machine.clock;
-  }
-}
-
-void release_to(uintptr_t address, const Knowledge& knowledge) {
-  const auto own =
-      std::make_shared<const ForeignClocks>(ForeignClocks{{machine.block_number, knowledge.seen}});
-  releases[address].merge({{}, own, knowledge.previous_kernel_done});
-  releases[address].merge({{}, knowledge.foreign, false});
-}
-
-void acquire_from(uintptr_t address, Thread& thread, bool at_next_fence) {
-  const auto found = releases.find(address);
-  if (found == releases.end()) return;
-  if (at_next_fence && thread.to_acquire == nullptr) {
-    thread.to_acquire = std::make_unique<Knowledge>();
-  }
-  (at_next_fence ? *thread.to_acquire : thread.known).merge(found->second);
-}
-
-void forget_releases() {
-  releases.clear();
+  meeting.gathered_last = arriving.known;
+  add_progress(*meeting.gathered, arriving);
+  ++arriving.clock;
 }
 
 void thread_fence() {
   Thread& self = *machine.current;
-  if (self.to_acquire != nullptr) self.known.merge(*self.to_acquire);
+  self.known = merged(self.known, self.to_acquire);
   self.to_acquire.reset();
-  self.at_fence = std::make_unique<Knowledge>(knowledge_of(self));
-  advance_clock(self);
+  self.at_fence = progress_of(self);
+  ++self.clock;
+}
+
+void wait_for_previous_kernel() {
+  static const Known everything_before =
+      std::make_shared<const Knowledge>(Knowledge{.seen = {}, .previous_kernel_done = true});
+  machine.current->known = merged(machine.current->known, everything_before);
 }
 
 }  // namespace dovetail::simt

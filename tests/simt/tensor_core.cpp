@@ -5,6 +5,8 @@
 #include <bit>
 #include <cmath>
 
+#include "layout/narrow_float.h"
+
 namespace dovetail::simt {
 namespace {
 
@@ -45,7 +47,7 @@ void Row::set(int k, Format format, uint32_t bits) {
   int smallest = -14;  // of half; E4m3 is widened to half on sm_90, where all of it is normal
   if (format == Format::kHalf) v = half_to_float(static_cast<uint16_t>(bits));
   if (format == Format::kBFloat16) {
-    v = bfloat_to_float(static_cast<uint16_t>(bits));
+    v = bfloat16_to_float(static_cast<uint16_t>(bits));
     smallest = -126;
   }
   if (format == Format::kE4m3) v = e4m3_to_float(static_cast<uint8_t>(bits));

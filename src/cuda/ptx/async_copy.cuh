@@ -41,7 +41,7 @@ DOVETAIL_DEVICE void copy_async_cached(void* shared, const void* global,
 // Closes the calling thread's current group (which may be empty).
 DOVETAIL_DEVICE void copy_async_commit() {
 #if defined(DOVETAIL_SIMT_HOST)
-  simt::copy_async_commit();
+  simt::commit(simt::Pipe::kCopy);
 #else
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
@@ -51,7 +51,7 @@ DOVETAIL_DEVICE void copy_async_commit() {
 template <int Pending>
 DOVETAIL_DEVICE void copy_async_wait() {
 #if defined(DOVETAIL_SIMT_HOST)
-  simt::copy_async_wait(Pending);
+  simt::wait(simt::Pipe::kCopy, Pending);
 #else
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 #endif

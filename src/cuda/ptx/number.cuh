@@ -7,6 +7,11 @@
 #include <bit>
 
 #include "cuda/ptx/platform.cuh"
+#if defined(DOVETAIL_SIMT_HOST)
+#include <cmath>
+
+#include "layout/narrow_float.h"
+#endif
 
 namespace dovetail::ptx {
 
@@ -24,11 +29,44 @@ struct E4m3 {  // 1 sign, 4 exponent (bias 7), 3 mantissa bits; no infinity, 0x7
 template <class T>
 inline constexpr bool kIsHalf = std::is_same_v<T, Half>;
 
+#if defined(DOVETAIL_SIMT_HOST)
+// The twins' arithmetic. Rounding is that of layout/narrow_float.h; a GPU's conversions give one
+// NaN, and its fast functions take and give zero, with its sign, for a subnormal number.
+template <class T>
+DOVETAIL_DEVICE uint32_t narrow(float v) {
+  if (v != v) return 0x7fff;
+  return kIsHalf<T> ? float_to_half(v) : float_to_bfloat16(v);
+}
+
+DOVETAIL_DEVICE float flush(float v) {
+  return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v;
+}
+
+// `rounded`, which is `rest` below the exact value, rounded to odd instead of to nearest: a further
+// rounding to fewer bits then sees whether anything was cut.
+template <class Bits, class Float>
+DOVETAIL_DEVICE Float to_odd(Float rounded, double rest) {
+  if (rest == 0 || !std::isfinite(rounded) || (std::bit_cast<Bits>(rounded) & 1) != 0) {
+    return rounded;
+  }
+  return std::nextafter(rounded, static_cast<Float>(rest > 0 ? INFINITY : -INFINITY));
+}
+
+// a * b + c with one rounding; the product is exact in double.
+template <class T>
+DOVETAIL_DEVICE uint32_t fused(float a, float b, float c) {
+  const double product = double{a} * b, near = product + c, part = near - product;
+  const double sum = to_odd<uint64_t>(near, (product - (near - part)) + (c - part));
+  const auto single = static_cast<float>(sum);
+  return narrow<T>(to_odd<uint32_t>(single, sum - static_cast<double>(single)));
+}
+#endif
+
 // Two floats to a register of two T; a finite value beyond the range becomes infinity.
 template <class T>
 DOVETAIL_DEVICE uint32_t pack2(float low, float high) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return kIsHalf<T> ? simt::pack_half2(low, high) : simt::pack_bfloat2(low, high);
+  return narrow<T>(low) | narrow<T>(high) << 16;
 #else
   uint32_t r;
   if constexpr (kIsHalf<T>) {
@@ -47,7 +85,8 @@ DOVETAIL_DEVICE T round_to(float v) {
 
 DOVETAIL_DEVICE float to_float(Half v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::half_to_float(v.bits);
+  const float r = half_to_float(v.bits);
+  return r == r ? r : std::bit_cast<float>(0x7fffffffu);
 #else
   float r;
   asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(v.bits));
@@ -73,7 +112,8 @@ DOVETAIL_DEVICE Float2 unpack2(uint32_t v) {
 template <class T>
 DOVETAIL_DEVICE uint32_t fma2(uint32_t a, uint32_t b, uint32_t c) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::fma2(kIsHalf<T> ? simt::Format::kHalf : simt::Format::kBFloat16, a, b, c);
+  const Float2 x = unpack2<T>(a), y = unpack2<T>(b), z = unpack2<T>(c);
+  return fused<T>(x.x, y.x, z.x) | fused<T>(x.y, y.y, z.y) << 16;
 #else
   uint32_t r;
   if constexpr (kIsHalf<T>) {
@@ -127,9 +167,7 @@ DOVETAIL_DEVICE uint32_t e4m3_to_half2_in_software(uint16_t v) {
 
 // Two floats to two E4m3 (element 0 in the low byte), saturating: beyond 448 is 448, NaN stays.
 DOVETAIL_DEVICE uint16_t pack2_e4m3(float low, float high) {
-#if defined(DOVETAIL_SIMT_HOST)
-  return simt::pack_e4m3x2(low, high);
-#elif DOVETAIL_ARCH >= 89
+#if DOVETAIL_ARCH >= 89
   uint16_t r;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(high), "f"(low));
   return r;
@@ -141,7 +179,7 @@ DOVETAIL_DEVICE uint16_t pack2_e4m3(float low, float high) {
 // Two E4m3 to two Half in a register; every E4m3 number is a Half number, so this is exact.
 DOVETAIL_DEVICE uint32_t e4m3_to_half2(uint16_t v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::e4m3x2_to_half2(v);
+  return pack2<Half>(e4m3_to_float(v & 0xff), e4m3_to_float(v >> 8));
 #elif DOVETAIL_ARCH >= 89
   uint32_t r;
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
@@ -158,7 +196,11 @@ DOVETAIL_DEVICE uint32_t e4m3_to_half2(uint16_t v) {
 template <uint8_t Table>
 DOVETAIL_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::lop3(Table, a, b, c);
+  uint32_t r = 0;
+  for (int i = 0; i < 8; ++i) {
+    if (Table >> i & 1) r |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
+  }
+  return r;
 #else
   uint32_t r;
   asm("lop3.b32 %0, %1, %2, %3, %4;" : "=r"(r) : "r"(a), "r"(b), "r"(c), "n"(Table));
@@ -170,7 +212,13 @@ DOVETAIL_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
 // bit 3 of the nibble replicates that byte's sign instead.
 DOVETAIL_DEVICE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::permute_bytes(a, b, selector);
+  uint32_t r = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t pick = selector >> (4 * i) & 15;
+    const auto byte = static_cast<uint8_t>((pick & 4 ? b : a) >> pick % 4 * 8);
+    r |= static_cast<uint32_t>(pick & 8 ? (byte >> 7) * 0xff : byte) << (8 * i);
+  }
+  return r;
 #else
   uint32_t r;
   asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(selector));
@@ -182,7 +230,7 @@ DOVETAIL_DEVICE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector
 // below are correctly rounded, so a test's tolerance has to allow the hardware's 2 ulp.
 DOVETAIL_DEVICE float exp2_fast(float v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::exp2_fast(v);
+  return flush(static_cast<float>(std::exp2(double{flush(v)})));
 #else
   float r;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
@@ -201,7 +249,7 @@ DOVETAIL_DEVICE float larger(float a, float b) {
 
 DOVETAIL_DEVICE float log2_fast(float v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::log2_fast(v);
+  return flush(static_cast<float>(std::log2(double{flush(v)})));
 #else
   float r;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
@@ -211,7 +259,7 @@ DOVETAIL_DEVICE float log2_fast(float v) {
 
 DOVETAIL_DEVICE float reciprocal_fast(float v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::reciprocal_fast(v);
+  return flush(1.0f / flush(v));
 #else
   float r;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
@@ -221,7 +269,7 @@ DOVETAIL_DEVICE float reciprocal_fast(float v) {
 
 DOVETAIL_DEVICE float reciprocal_sqrt_fast(float v) {
 #if defined(DOVETAIL_SIMT_HOST)
-  return simt::reciprocal_sqrt_fast(v);
+  return flush(static_cast<float>(1.0 / std::sqrt(double{flush(v)})));
 #else
   float r;
   asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));

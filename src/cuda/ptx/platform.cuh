@@ -55,10 +55,6 @@ using Identity = std::type_identity_t<T>;
 
 inline constexpr int kWarpSize = 32;
 
-struct Index3 {
-  uint32_t x = 1, y = 1, z = 1;
-};
-
 // 8- and 16-byte vectors: one load or store instruction each.
 struct alignas(8) Vec2 {
   uint32_t x, y;
@@ -74,22 +70,15 @@ struct alignas(16) Float4 {
 };
 
 #if defined(DOVETAIL_SIMT_HOST)
-DOVETAIL_DEVICE Index3 to_index3(const simt::Size3& s) {
-  return {s.x, s.y, s.z};
-}
-DOVETAIL_DEVICE Index3 thread_index() {
-  return to_index3(simt::thread_index());
-}
-DOVETAIL_DEVICE Index3 block_index() {
-  return to_index3(simt::block_index());
-}
-DOVETAIL_DEVICE Index3 block_size() {
-  return to_index3(simt::block_size());
-}
-DOVETAIL_DEVICE Index3 grid_size() {
-  return to_index3(simt::grid_size());
-}
+using Index3 = simt::Size3;
+using simt::block_index;
+using simt::block_size;
+using simt::grid_size;
+using simt::thread_index;
 #else
+struct Index3 {
+  uint32_t x = 1, y = 1, z = 1;
+};
 DOVETAIL_DEVICE Index3 thread_index() {
   return {threadIdx.x, threadIdx.y, threadIdx.z};
 }

@@ -13,8 +13,8 @@
 //                       64 columns. Step s of 16 is 2048 s bytes on.
 //
 // The products run behind the program: registers they read or write belong to them from fence_wgmma
-// to the wait_wgmma that covers their group. The host twin multiplies at once, so it cannot see a
-// missing wait; the order of writers and readers of shared memory it does see.
+// to the wait_wgmma that covers their group. The host twin multiplies at that wait, and reports a
+// use of those registers before it.
 #pragma once
 
 #include "cuda/ptx/matrix.cuh"
@@ -62,26 +62,43 @@ DOVETAIL_DEVICE SharedMatrix shared_matrix(const void* start) {
 
 #if defined(DOVETAIL_SIMT_HOST)
 // 16-bit element at `bytes` from the start, through the swizzle of the address.
-inline uint32_t swizzled_element(const std::byte* start, size_t bytes, simt::Site site) {
+DOVETAIL_SIMT_TWIN inline uint32_t swizzled_element(const std::byte* start, size_t bytes,
+                                                    simt::Site site) {
   const auto address = reinterpret_cast<uintptr_t>(start) + bytes;
   return simt::load<uint16_t>(reinterpret_cast<const void*>(address ^ ((address >> 7 & 7) << 4)),
                               site);
 }
-template <class T, int N>
-void wgmma_twin(float (&d)[N / 8][4], const uint32_t (&a)[4], const SharedMatrix& b, bool by_k,
-                bool accumulate, simt::Site site) {
-  const uint32_t g = lane_index() / 4, t = lane_index() % 4;
-  for (uint32_t n = 0; n < N / 8; ++n) {
-    uint32_t fragment[2] = {};
-    for (uint32_t i = 0; i < 4; ++i) {
-      const uint32_t k = 2 * t + i % 2 + i / 2 * 8, column = 8 * n + g;
-      const size_t at =
-          by_k ? column / 64 * b.panel_bytes + k * 128 + column % 64 * 2 : column * 128 + k * 2;
-      fragment[i / 2] |= swizzled_element(b.start, at, site) << (i % 2 * 16);
+DOVETAIL_SIMT_TWIN inline uint32_t element_of_a(const uint32_t (&a)[4], uint32_t i, simt::Site) {
+  return a[i];
+}
+DOVETAIL_SIMT_TWIN inline uint32_t element_of_a(const SharedMatrix& a, uint32_t i,
+                                                simt::Site site) {
+  const uint32_t g = lane_index() / 4, t = lane_index() % 4, row = warp_index() % 4 * 16 + g;
+  const size_t at = (row + i % 2 * 8) * 128 + (2 * t + i / 2 * 8) * 2;
+  return swizzled_element(a.start, at, site) | swizzled_element(a.start, at + 2, site) << 16;
+}
+// A, of either kind, is captured: registers with their values of now.
+template <class T, int N, class A>
+DOVETAIL_SIMT_TWIN void wgmma_twin(float (&d)[N / 8][4], const A& a, const SharedMatrix& b,
+                                   bool by_k, bool accumulate, simt::Site site) {
+  std::span<const uint32_t> registers;
+  if constexpr (std::is_array_v<A>) registers = a;
+  simt::multiply_async({d[0], N / 2}, registers, site, [=, &d]() DOVETAIL_SIMT_TWIN {
+    const uint32_t g = lane_index() / 4, t = lane_index() % 4;
+    uint32_t left[4];
+    for (uint32_t i = 0; i < 4; ++i) left[i] = element_of_a(a, i, site);
+    for (uint32_t n = 0; n < N / 8; ++n) {
+      uint32_t right[2] = {};
+      for (uint32_t i = 0; i < 4; ++i) {
+        const uint32_t k = 2 * t + i % 2 + i / 2 * 8, column = 8 * n + g;
+        const size_t at =
+            by_k ? column / 64 * b.panel_bytes + k * 128 + column % 64 * 2 : column * 128 + k * 2;
+        right[i / 2] |= swizzled_element(b.start, at, site) << (i % 2 * 16);
+      }
+      if (!accumulate) d[n][0] = d[n][1] = d[n][2] = d[n][3] = 0.0f;
+      mma_m16n8k16<T>(d[n], left, right, site);
     }
-    if (!accumulate) d[n][0] = d[n][1] = d[n][2] = d[n][3] = 0.0f;
-    mma_m16n8k16<T>(d[n], a, fragment, site);
-  }
+  });
 }
 #endif
 
@@ -107,14 +124,7 @@ DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const SharedMatrix& a, const Sh
                            bool accumulate DOVETAIL_SITE) {
   static_assert(N == 64 || N == 128);
 #if defined(DOVETAIL_SIMT_HOST)
-  const uint32_t g = lane_index() / 4, t = lane_index() % 4, row = warp_index() % 4 * 16 + g;
-  uint32_t fragment[4];
-  for (uint32_t i = 0; i < 4; ++i) {
-    const size_t at = (row + i % 2 * 8) * 128 + (2 * t + i / 2 * 8) * 2;
-    fragment[i] = swizzled_element(a.start, at, site) | swizzled_element(a.start, at + 2, site)
-                                                            << 16;
-  }
-  wgmma_twin<T, N>(d, fragment, b, /*by_k=*/false, accumulate, site);
+  wgmma_twin<T, N>(d, a, b, /*by_k=*/false, accumulate, site);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define DOVETAIL_WGMMA(shape_and_types, list, operands, da, db, on)                          \
   asm volatile("{ .reg .pred on; setp.ne.b32 on, " on                                        \
@@ -208,22 +218,26 @@ DOVETAIL_DEVICE void fence_wgmma() {
 #endif
 }
 DOVETAIL_DEVICE void commit_wgmma() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(DOVETAIL_SIMT_HOST)
+  simt::commit(simt::Pipe::kProduct);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
 }
 // Waits until at most Pending of the youngest groups run: their A and B may be written again.
 template <int Pending>
 DOVETAIL_DEVICE void wait_wgmma() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(DOVETAIL_SIMT_HOST)
+  simt::wait(simt::Pipe::kProduct, Pending);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 #endif
 }
 // The same; `d` is what the finished ones wrote.
 template <int Pending, int Count>
 DOVETAIL_DEVICE void wait_wgmma([[maybe_unused]] float (&d)[Count][4]) {
+  wait_wgmma<Pending>();
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
   DOVETAIL_UNROLL
   for (int n = 0; n < Count; ++n) asm volatile("" : DOVETAIL_D4(n)::"memory");
 #endif
