@@ -10,21 +10,12 @@
 #include <bit>
 #include <cstdio>
 
-#include "simt/arena.h"
+#include "simt/machine.h"
+
+extern "C" const char __ehdr_start[];  // of the program, or library, that this is linked into
 
 namespace dovetail::simt {
 namespace {
-
-// The program, or the shared library, that the model and its kernels are linked into.
-const Dl_info module = [] {
-  Dl_info info{};
-  dladdr(reinterpret_cast<const void*>(&check_bytes), &info);
-  return info;
-}();
-
-const char* module_start() {
-  return static_cast<const char*>(module.dli_fbase);
-}
 
 bool operator==(const Cell& a, const Cell& b) {
   return std::memcmp(&a, &b, sizeof(Cell)) == 0;
@@ -33,24 +24,23 @@ bool operator==(const Cell& a, const Cell& b) {
 struct At {
   Place place;
 };
+using simt::operator<<;  // of Site, whose namespace is another
 std::ostream& operator<<(std::ostream& out, At at) {
-  const char* address = module_start() + (at.place >> 1);
-  if (at.place & 1) return out << Where{std::bit_cast<Site>(address)};
-  char command[512], line[512] = "?";
-  std::snprintf(command, sizeof command, "addr2line -e '%s' %#x 2>/dev/null", module.dli_fname,
+  const char* address = __ehdr_start + (at.place >> 1);
+  if (at.place & 1) return out << std::bit_cast<Site>(address);
+  Dl_info module{};
+  dladdr(__ehdr_start, &module);
+  char command[512], line[512];
+  std::snprintf(command, sizeof command, "addr2line -s -e '%s' %#x 2>/dev/null", module.dli_fname,
                 (at.place >> 1) - 1);
-  if (FILE* pipe = popen(command, "r")) {
-    if (fgets(line, sizeof line, pipe) == nullptr) line[0] = '?';
-    pclose(pipe);
-  }
-  if (line[0] == '?') return out << static_cast<const void*>(address);
-  line[strcspn(line, " \n")] = 0;
-  const char* name = std::strrchr(line, '/');
-  return out << (name != nullptr ? name + 1 : line);
+  FILE* const pipe = popen(command, "r");
+  if (pipe == nullptr || fgets(line, sizeof line, pipe) == nullptr) std::strcpy(line, "? ");
+  if (pipe != nullptr) pclose(pipe);
+  return out << std::string_view(line, std::strcspn(line, " \n"));
 }
 
 Place place_of(const void* pc) {
-  return static_cast<Place>(static_cast<const char*>(pc) - module_start()) << 1;
+  return static_cast<Place>(static_cast<const char*>(pc) - __ehdr_start) << 1;
 }
 
 struct Check {
@@ -63,29 +53,29 @@ struct Check {
     return out << c.thread << (c.access == Access::kRead ? " reads " : " writes ");
   }
 
-  bool conflicts(Stamp earlier) const {
-    if (earlier < kHost || (earlier >> 20) == (stamp >> 20)) return false;
-    return !(earlier & stamp & 1) && !is_ordered(earlier, thread);
+  bool ordered(Stamp earlier) const {
+    return (earlier >> 20) == (stamp >> 20) || is_ordered(earlier, thread);
   }
+  bool conflicts(Stamp earlier) const { return !(earlier & stamp & 1) && !ordered(earlier); }
 
   [[noreturn]] void bad(const char* what, size_t offset) const {
-    fail(text(what, ": ", *this, Target{offset}, " at ", At{place}));
+    fail(what, ": ", *this, Target{offset}, " at ", At{place});
   }
 
   [[noreturn]] void race(size_t offset, Stamp other, const char* verb, Place other_place) const {
-    fail(text("race: ", *this, Target{offset}, " at ", At{place}, ", thread ", thread_of(other),
-              " of block ", block_of(other), verb, At{other_place},
-              (other >> 48) != machine.launch_number
-                  ? " in an earlier kernel: wait_for_previous_kernel is missing"
-                  : ", with no barrier between"));
+    fail("race: ", *this, Target{offset}, " at ", At{place}, ", thread ", thread_of(other),
+         " of block ", block_of(other), verb, At{other_place},
+         (other >> 48) != machine.launch_number
+             ? " in an earlier kernel: wait_for_previous_kernel is missing"
+             : ", with no barrier between");
   }
 
   void cell(Cell& c, size_t offset) const {
     if (c.write == kRedZoneCell) bad("out of bounds", offset);
     if (c.write == kUninitialised && access == Access::kRead) bad("uninitialised", offset);
-    if (c.write == kInFlight) {
-      fail(text("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
-                " while the copy issued at ", At{c.write_place}, " is in flight"));
+    if (c.write == kCopyInFlight) {
+      fail("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
+           " while the copy issued at ", At{c.write_place}, " is in flight");
     }
     if (conflicts(c.write)) race(offset, c.write, " wrote it at ", c.write_place);
     if (access == Access::kRead) return remember_read(c);
@@ -96,18 +86,13 @@ struct Check {
   }
 
   void remember_read(Cell& c) const {
-    const auto replaceable = [&](Stamp read) {
-      return read == 0 || (read >> 20) == (stamp >> 20) || is_ordered(read, thread);
-    };
-    const bool same_warp =
-        (c.read[0] >> 25) == (c.read[1] >> 25) && (c.read[0] >> 25) != stamp >> 25;
-    if (replaceable(c.read[0])) {
-      c.read[0] = stamp;
-    } else if (replaceable(c.read[1]) || same_warp) {
-      c.read[1] = stamp;
-    } else {
-      return;
-    }
+    const auto warp = [](Stamp of) { return of >> 25; };
+    const bool of_one_warp = warp(c.read[0]) == warp(c.read[1]) && warp(c.read[0]) != warp(stamp);
+    Stamp* const place_for_it = ordered(c.read[0])                  ? &c.read[0]
+                                : ordered(c.read[1]) || of_one_warp ? &c.read[1]
+                                                                    : nullptr;
+    if (place_for_it == nullptr) return;
+    *place_for_it = stamp;
     c.read_place = place;
   }
 };
@@ -120,8 +105,8 @@ Place place_of(const Site& site) {
 
 void check_aligned(const void* address, size_t bytes, Place place) {
   if (offset_of(address) % bytes != 0) {
-    fail(text("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
-              At{place}));
+    fail("misaligned: ", *machine.current, " accesses ", bytes, " bytes at ", address, ", ",
+         At{place});
   }
 }
 
@@ -130,8 +115,8 @@ void check_bytes(const void* address, size_t bytes, Access access, Place place, 
   Thread& thread = *machine.current;
   const size_t offset = offset_of(address);
   if (offset >= kArenaBytes) {
-    fail(text("out of bounds: ", thread, " at ", At{place}, " uses ", address,
-              ", which is not device memory"));
+    fail("out of bounds: ", thread, " at ", At{place}, " uses ", address,
+         ", which is not device memory");
   }
   ++machine.counters.checked_accesses;
   const Check check{thread, stamp_of(thread) | (atomic ? 1 : 0), access, place};
@@ -170,8 +155,8 @@ inline void announced(const void* address, size_t bytes, bool aligned, Access ac
   if (in_arena && aligned) check_aligned(address, bytes, place_of(pc));
   if (in_arena) return check_bytes(address, bytes, access, place_of(pc));
   if (const InFlight* product = product_using(address, access)) {
-    fail(text("wgmma not waited for: ", *machine.current, " at ", At{place_of(pc)},
-              " uses registers of the product at ", Where{product->site}));
+    fail("wgmma not waited for: ", *machine.current, " at ", At{place_of(pc)},
+         " uses registers of the product at ", product->site);
   }
 }
 

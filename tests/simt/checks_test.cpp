@@ -80,8 +80,7 @@ TEST_P(EveryOrder, DivergenceAndDeadlock) {
                 "sync_threads at planted.cu:", "thread");
   EXPECT_REPORT(Bug::kEarlyExit, "divergent barrier", "thread 7 (block", "left the kernel");
   EXPECT_REPORT(Bug::kDivergentWarp, "divergent warp", "lane", "shuffle at planted.cu:");
-  EXPECT_REPORT(Bug::kDeadlock, "deadlock", "barrier 3 at " + line_of("// deadlock"),
-                ": 64 of 96");
+  EXPECT_REPORT(Bug::kDeadlock, "deadlock", "barrier 3 at " + line_of("// deadlock"), ": 64 of 96");
 }
 
 TEST_P(EveryOrder, CopyInFlight) {
@@ -101,12 +100,12 @@ TEST_P(EveryOrder, Races) {
 TEST_P(EveryOrder, AsyncCopies) {
   EXPECT_REPORT(Bug::kMissingWait, "copy_async not waited for", line_of("missing wait"),
                 "in flight");
-  EXPECT_REPORT(Bug::kMissingBarrierAfterWait, "race", "dynamic shared memory",
+  EXPECT_REPORT(Bug::kMissingBarrierAfterWait, "race", "shared memory dynamic",
                 line_of("missing wait"));
 }
 
 TEST_P(EveryOrder, Bounds) {
-  EXPECT_REPORT(Bug::kOutOfBoundsShared, "out of bounds", "dynamic shared memory (256 bytes) + 256",
+  EXPECT_REPORT(Bug::kOutOfBoundsShared, "out of bounds", "shared memory dynamic (256 bytes) + 256",
                 line_of("out of bounds shared"));
   EXPECT_REPORT(Bug::kOutOfBoundsStatic, "turned", line_of("out of bounds static"));
   EXPECT_REPORT(Bug::kOutOfBoundsGlobal, "global memory", line_of("out of bounds global"));
@@ -114,7 +113,7 @@ TEST_P(EveryOrder, Bounds) {
 }
 
 TEST_P(EveryOrder, UninitialisedMemory) {
-  EXPECT_REPORT(Bug::kUninitialisedShared, "uninitialised", "turned + 20");
+  EXPECT_REPORT(Bug::kUninitialisedShared, "uninitialised", "turned (256 bytes) + 20");
   EXPECT_REPORT(Bug::kUninitialisedGlobal, "uninitialised", "global memory",
                 line_of("uninitialised global"));
 }
@@ -186,8 +185,7 @@ TEST(Fragments, AWrongIndexChangesTheProduct) {
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 8; ++n) {
       for (int k = 0; k < 16; ++k) {
-        expected[m * 8 + n] +=
-            half_to_float(a[m * 16 + k]) * half_to_float(b[n * 16 + k]);
+        expected[m * 8 + n] += half_to_float(a[m * 16 + k]) * half_to_float(b[n * 16 + k]);
       }
     }
   }
@@ -200,6 +198,47 @@ TEST(Fragments, AWrongIndexChangesTheProduct) {
   EXPECT_EQ(result(FragmentBug::kNone), expected);
   EXPECT_NE(result(FragmentBug::kSwappedA), expected);
   EXPECT_NE(result(FragmentBug::kWrongColumn), expected);
+}
+
+std::string report_of(ProductBug bug, std::vector<float>& sums) {
+  std::vector<uint16_t> operands(64 * 64 + 16);
+  for (size_t i = 0; i < operands.size(); ++i)
+    operands[i] = float_to_half(static_cast<float>(i * 7 % 61) - 30);
+  const Buffer<uint16_t> in(operands);
+  Buffer<float> out(64 * 64);
+  try {
+    EXPECT_TRUE(group_product({bug, in.data(), out.data()}).ok());
+  } catch (const simt::Error& error) {
+    return error.what();
+  }
+  sums = out.read();
+  return "no report";
+}
+
+// A of ones: each sum of a column is the sum of B's numbers in it, k ascending.
+TEST(ProductsOfAWarpgroup, RunBehindTheProgram) {
+  std::vector<float> sums;
+  EXPECT_EQ(report_of(ProductBug::kNone, sums), "no report");
+  for (int i = 0; i < 64 * 64; ++i) {
+    float expected = 0;
+    for (int k = 0; k < 64; ++k) expected += static_cast<float>((i % 64 * 64 + k) * 7 % 61) - 30;
+    ASSERT_EQ(sums[i], expected) << i;
+  }
+  EXPECT_TRUE(contains(report_of(ProductBug::kUnfinished, sums), "wgmma not waited for"));
+#if !defined(__SANITIZE_ADDRESS__)
+  const std::string product = line_of("the product");
+  for (const auto& [bug, line] : {std::pair{ProductBug::kEarlyRead, line_of("early read")},
+                                  {ProductBug::kEarlyWriteOfA, line_of("early write of A")}}) {
+    const std::string report = report_of(bug, sums);
+    EXPECT_TRUE(contains(report, "wgmma not waited for: thread") && contains(report, product) &&
+                contains(report, line))
+        << report;
+  }
+  const std::string report = report_of(ProductBug::kEarlyWriteOfB, sums);
+  EXPECT_TRUE(contains(report, "race: thread") && contains(report, product) &&
+              contains(report, line_of("early write of B")))
+      << report;
+#endif
 }
 
 TEST(Launch, RefusesWhatADeviceRefuses) {

@@ -2,10 +2,7 @@
 #include "simt/machine.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
-
-#include "simt/arena.h"
 
 namespace dovetail::simt {
 
@@ -38,29 +35,25 @@ std::string deadlock_report(const Block& block) {
 
 void run_block(uint32_t number) {
   const Size3 &size = machine.geometry.block, &grid = machine.geometry.grid;
-  const uint32_t count = size.x * size.y * size.z;
   const Size3 index{number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
-  Block block(number, index, count);
+  Block block(number, index, size.x * size.y * size.z);
   const auto known = std::make_shared<const Knowledge>(
       Knowledge{.seen = {}, .previous_kernel_done = !machine.geometry.overlap_previous});
   begin_shared_memory(machine.geometry.shared_bytes);
   machine.ready.clear();
-  for (uint32_t i = 0; i < count; ++i) {
-    Thread& thread = block.threads[i];
+  for (Thread& thread : block.threads) {
+    const uint32_t i = thread.number = static_cast<uint32_t>(&thread - block.threads.data());
     thread.block = &block;
-    thread.number = i;
     thread.index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
     thread.known = known;
     thread.fiber.prepare(&thread_main);
     machine.ready.push_back(&thread);
   }
-  if (settings().order == Order::kBackward)
-    std::reverse(machine.ready.begin(), machine.ready.end());
-  machine.current = machine.ready.front();
-  machine.ready.pop_front();
-  Fiber::switch_to(machine.host, machine.current->fiber);
+  suspend();
   machine.current = nullptr;
-  if (machine.error.empty() && block.done != count) machine.error = deadlock_report(block);
+  if (machine.error.empty() && block.done != block.threads.size()) {
+    machine.error = deadlock_report(block);
+  }
   if (!machine.error.empty()) throw Error(machine.error);
 }
 
@@ -101,34 +94,33 @@ void launch(const Geometry& geometry, const std::function<void()>& kernel) {
   machine.random.seed(settings().seed);
   std::vector<uint32_t> order(geometry.grid.x * geometry.grid.y * geometry.grid.z);
   std::iota(order.begin(), order.end(), 0u);
-  if (settings().order == Order::kBackward) std::reverse(order.begin(), order.end());
-  if (settings().order == Order::kRandom) std::shuffle(order.begin(), order.end(), machine.random);
+  if (settings().order == Order::kBackward) std::ranges::reverse(order);
+  if (settings().order == Order::kRandom) std::ranges::shuffle(order, machine.random);
   for (uint32_t number : order) run_block(number);
 }
 
 void suspend(bool last) {
-  Thread* const self = machine.current;
-  Thread* next = nullptr;  // the host, when nobody is ready
+  Fiber& self = machine.current != nullptr ? machine.current->fiber : machine.host;
   auto& ready = machine.ready;
-  if (!ready.empty()) {
-    if (settings().order == Order::kRandom) {
-      std::swap(ready.front(), ready[machine.random() % ready.size()]);
-    }
-    next = ready.front();
-    ready.pop_front();
-  }
   ++machine.counters.switches;
-  machine.current = next;
-  Fiber::switch_to(self->fiber, next != nullptr ? next->fiber : machine.host, last);
+  if (ready.empty()) {
+    machine.current = nullptr;
+    return Fiber::switch_to(self, machine.host, last);
+  }
+  const size_t pick = settings().order == Order::kForward    ? 0
+                      : settings().order == Order::kBackward ? ready.size() - 1
+                                                             : machine.random() % ready.size();
+  std::swap(ready[pick], ready.front());
+  machine.current = ready.front();
+  ready.pop_front();
+  Fiber::switch_to(self, machine.current->fiber, last);
 }
 
-void fail(std::string message) {
-  if (machine.current == nullptr) throw Error(message);
-  std::string().swap(machine.error);  // the move below must leave nothing in this frame to free
-  machine.error = std::move(message);
-  Thread* const self = machine.current;
+void give_up() {
+  if (machine.current == nullptr) throw Error(machine.error);
+  Fiber& self = machine.current->fiber;
   machine.current = nullptr;
-  Fiber::switch_to(self->fiber, machine.host, /*last=*/true);
+  Fiber::switch_to(self, machine.host, /*last=*/true);
   __builtin_unreachable();
 }
 
@@ -145,9 +137,9 @@ const Size3& grid_size() {
   return machine.geometry.grid;
 }
 
-std::ostream& operator<<(std::ostream& out, const Where& where) {
-  const char* name = std::strrchr(where.site.file_name(), '/');
-  return out << (name != nullptr ? name + 1 : where.site.file_name()) << ':' << where.site.line();
+std::ostream& operator<<(std::ostream& out, const Site& site) {
+  const char* name = std::strrchr(site.file_name(), '/');
+  return out << (name != nullptr ? name + 1 : site.file_name()) << ':' << site.line();
 }
 
 std::ostream& operator<<(std::ostream& out, const Thread& thread) {

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of the model: the block that is running, its threads, and what each thread knows of
-// the others' progress. One block runs at a time, to its end; so a block must never wait for
-// another one.
+// The inside of the model: the block that is running, its threads, what each thread knows of the
+// others' progress, and the memory they share. One block runs at a time, to its end; so a block must
+// never wait for another one.
 //
 //   machine.cpp   launch, scheduling, messages
 //   meeting.cpp   where threads wait for each other: collectives of a warp, barriers of a block
 //   warp.cpp      what the collectives compute: shuffle, vote, ldmatrix, mma
 //   ordering.cpp  who has seen whose writes: barriers, fences, acquire / release, kernel boundaries
-//   arena.h       memory: memory.cpp, access.cpp, pipe.cpp
+//   memory.cpp    shared memory, buffers, atomics, what runs behind the program
+//   access.cpp    the check of each access
 #pragma once
 
+#include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
@@ -25,6 +27,8 @@
 
 namespace dovetail::simt {
 
+// ---- threads ----
+
 // What a thread knows: every access that another thread made at or before these clocks is ordered
 // before this thread's next access. Threads that synchronised share one.
 struct Knowledge {
@@ -38,7 +42,8 @@ struct InFlight {
   uint32_t group;
   Site site;
   std::function<void()> finish;
-  std::span<const std::byte> accumulators, operands;  // registers: not to be touched, not written
+  std::span<const float> accumulators;  // registers that belong to it,
+  std::span<const uint32_t> operands;   // and those that it reads
 };
 
 struct Groups {
@@ -54,11 +59,11 @@ struct Thread {
   uint32_t number = 0;  // in the block
   Size3 index;
   bool done = false;
-  void* argument = nullptr;     // of the collective it waits in
-  uint32_t clock = 1;           // of its next access; all until it synchronises share it
-  Known known;                  // never null
-  Known at_fence, to_acquire;   // for relaxed atomics: before the fence, for the next fence
-  Groups pipes[2];              // by Pipe
+  const struct Operands* operands = nullptr;  // of the collective it waits in
+  uint32_t clock = 1;          // of its next access; all until it synchronises share it
+  Known known;                 // never null
+  Known at_fence, to_acquire;  // for relaxed atomics: before the fence, for the next fence
+  Groups pipes[2];             // by Pipe
 };
 
 // What a thread calls to meet others. Members are lanes of its warp, or of all warps for
@@ -103,15 +108,8 @@ struct Machine {
 };
 extern Machine machine;
 
-// ---- machine.cpp ----
-
 // Others run until this thread is in machine.ready again; the last time, that is never.
 void suspend(bool last = false);
-
-// Ends the launch with this message. Callers own nothing on their stack: their frames are dropped.
-[[noreturn]] void fail(std::string message);
-
-// ---- meeting.cpp ----
 
 // The current thread arrives. The last of those expected gets the meeting at once, does what there
 // is to do for all, and releases it; the others wait (or go on, if they said so) and get null.
@@ -119,7 +117,7 @@ Meeting* meet(const Call& call, bool wait = true);
 void release(Meeting& meeting);
 void check_left(const Thread& gone);  // nobody may wait for it
 
-// ---- ordering.cpp ----
+// ---- ordering ----
 
 // Stamp of an access: launch (16 bits) | block (18) | thread (10) | clock (19) | atomic (1).
 using Stamp = uint64_t;
@@ -137,20 +135,70 @@ Known merged(const Known& a, const Known& b);  // either may be null
 Known progress_of(const Thread& thread);       // what it knows, and itself
 void gather(Meeting& meeting, Thread& arriving);
 
-// ---- messages: streamable, so that one is built without owning anything in between ----
+// ---- memory: one arena, the running block's shared memory first, then global memory ----
 
-struct Where {
-  Site site;
+// In a sanitizer build the kernels are not announced (the compiler instruments for one tool only):
+// there AddressSanitizer does the bounds and the cells stay unused.
+#if defined(DOVETAIL_SIMT_ANNOUNCED)
+inline constexpr bool kAnnounced = true;
+#else
+inline constexpr bool kAnnounced = false;
+#endif
+
+inline constexpr size_t kSharedBytes = size_t{1} << 20, kArenaBytes = size_t{16} << 30;
+// Special values of Cell::write, below any stamp of a launch.
+inline constexpr Stamp kRedZoneCell = 0, kUninitialised = 2, kCopyInFlight = 4, kHost = 6;
+
+// Where in the code: offset from the module's start, times two, plus one for a Site.
+using Place = uint32_t;
+Place place_of(const Site& site);
+
+// Of one byte: who wrote it last, who read it since, and where.
+struct Cell {
+  Stamp write;
+  Stamp read[2];
+  Place write_place, read_place;
 };
-std::ostream& operator<<(std::ostream& out, const Where& where);
+
+extern char* const arena;
+extern Cell* const cells;  // null when not announced
+
+inline size_t offset_of(const void* address) {
+  return static_cast<size_t>(static_cast<const char*>(address) - arena);
+}
+
+void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
+void check_aligned(const void* address, size_t bytes, Place place);
+void check_bytes(const void* address, size_t bytes, Access access, Place place,
+                 bool atomic = false);
+
+// A product in flight that such a use of this register would disturb; else null.
+const InFlight* product_using(const void* address, Access access);
+void check_nothing_in_flight(const Thread& leaving);
+
+// ---- messages ----
+
+struct Target {
+  size_t offset;  // in the arena
+};
+std::ostream& operator<<(std::ostream& out, const Site& site);
 std::ostream& operator<<(std::ostream& out, const Thread& thread);
 std::ostream& operator<<(std::ostream& out, const Call& call);
+std::ostream& operator<<(std::ostream& out, Target target);
 
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return std::move(out).str();
+}
+
+// Ends the launch with machine.error. Callers own nothing on their stack: their frames are dropped.
+[[noreturn]] void give_up();
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  machine.error = text(parts...);
+  give_up();
 }
 
 }  // namespace dovetail::simt

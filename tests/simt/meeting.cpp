@@ -2,26 +2,18 @@
 // Where threads wait for each other. All lanes in a mask, all threads of a block, or as many as a
 // named barrier expects arrive at one meeting; the first one opens it. A thread that arrives
 // elsewhere, or leaves the kernel, while a meeting counts on it has diverged.
-#include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include "simt/machine.h"
 
 namespace dovetail::simt {
 namespace {
 
-constexpr uint32_t kEverybody = 0xffffffffu;
-
-bool same_place(const Site& a, const Site& b) {
-  return std::bit_cast<const void*>(a) == std::bit_cast<const void*>(b) ||
-         (a.line() == b.line() && a.column() == b.column() &&
-          std::strcmp(a.file_name(), b.file_name()) == 0);
-}
-
 bool same_meeting(const Call& a, const Call& b) {
+  const bool same_line = a.site.line() == b.site.line() && a.site.column() == b.site.column() &&
+                         std::strcmp(a.site.file_name(), b.site.file_name()) == 0;
   return a.operation == b.operation && a.id == b.id && a.members == b.members &&
-         (a.members == 0 || same_place(a.site, b.site));
+         (a.members == 0 || same_line);
 }
 
 uint32_t lane_of(const Thread& thread) {
@@ -33,7 +25,7 @@ const char* divergent(const Call& call) {
 }
 
 [[noreturn]] void fail_left(const Thread& gone, const Thread& waiting, const Call& call) {
-  fail(text(divergent(call), gone, " left the kernel, but ", waiting, " waits in ", call));
+  fail(divergent(call), gone, " left the kernel, but ", waiting, " waits in ", call);
 }
 
 }  // namespace
@@ -41,8 +33,7 @@ const char* divergent(const Call& call) {
 Meeting* meet(const Call& call, bool wait) {
   Thread& self = *machine.current;
   Block& block = *self.block;
-  const uint32_t warp = self.number / 32;
-  auto& meetings = block.meetings[call.in_warp ? warp : 32];
+  auto& meetings = block.meetings[call.in_warp ? self.number / 32 : 32];
   Meeting *mine = nullptr, *unused = nullptr;
   for (Meeting& other : meetings) {
     if (other.arrived == 0) {
@@ -50,13 +41,13 @@ Meeting* meet(const Call& call, bool wait) {
     } else if (same_meeting(other.call, call)) {
       mine = &other;
     } else if ((other.call.members & lane_of(self)) != 0 && (other.lanes & call.members) != 0) {
-      fail(text(divergent(call), self, " is in ", call, ", ", *other.waiting.front(), " in ",
-                other.call));
+      fail(divergent(call), self, " is in ", call, ", ", *other.waiting.front(), " in ",
+           other.call);
     }
   }
   if (block.done != 0 && call.members != 0) {
     for (const Thread& other : block.threads) {
-      const bool member = !call.in_warp || other.number / 32 == warp;
+      const bool member = !call.in_warp || other.number / 32 == self.number / 32;
       if (other.done && member && (call.members & lane_of(other)) != 0)
         fail_left(other, self, call);
     }
@@ -65,8 +56,8 @@ Meeting* meet(const Call& call, bool wait) {
     mine = unused != nullptr ? unused : &meetings.emplace_back();
     mine->call = call;
   } else if (mine->call.expected != call.expected) {
-    fail(text(divergent(call), self, " expects ", call.expected, " threads in ", call,
-              ", others expect ", mine->call.expected, " in ", mine->call));
+    fail(divergent(call), self, " expects ", call.expected, " threads in ", call,
+         ", others expect ", mine->call.expected, " in ", mine->call);
   }
   if (call.orders_memory) gather(*mine, self);
   ++mine->arrived;
@@ -78,7 +69,6 @@ Meeting* meet(const Call& call, bool wait) {
 }
 
 void release(Meeting& meeting) {
-  if (settings().order == Order::kBackward) std::ranges::reverse(meeting.waiting);
   for (Thread* thread : meeting.waiting) {
     if (meeting.gathered != nullptr) thread->known = meeting.gathered;
     if (thread != machine.current) machine.ready.push_back(thread);
@@ -100,14 +90,14 @@ void check_left(const Thread& gone) {
 
 void sync_threads(Site site) {
   const auto threads = static_cast<uint32_t>(machine.current->block->threads.size());
-  const Call call{"sync_threads", 0, kEverybody, threads, false, true, site};
+  const Call call{"sync_threads", 0, 0xffffffffu, threads, false, true, site};
   if (Meeting* all = meet(call)) release(*all);
 }
 
 void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site) {
   const Call call{"barrier", id, 0, threads, false, true, site};
   if (id == 0 || id > 15 || threads == 0 || threads % 32 != 0) {
-    fail(text(call, " of ", threads, " threads: expected an id of 1 .. 15, a multiple of 32"));
+    fail(call, " of ", threads, " threads: expected an id of 1 .. 15 and a multiple of 32");
   }
   if (Meeting* all = meet(call, wait)) release(*all);
 }
@@ -115,7 +105,7 @@ void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site) {
 std::ostream& operator<<(std::ostream& out, const Call& call) {
   out << call.operation;
   if (call.id != 0) out << ' ' << call.id;
-  out << " at " << Where{call.site};
+  out << " at " << call.site;
   if (call.in_warp) out << " of lanes " << std::hex << call.members << std::dec;
   return out;
 }

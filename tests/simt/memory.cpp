@@ -7,7 +7,7 @@
 #include <bit>
 #include <new>
 
-#include "simt/arena.h"
+#include "simt/machine.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -18,6 +18,8 @@
 
 namespace dovetail::simt {
 namespace {
+
+constexpr size_t kRedZone = 256;
 
 template <class T>
 T* map_memory(size_t count) {
@@ -37,13 +39,20 @@ namespace {
 size_t global_end = kSharedBytes + kRedZone;
 size_t live_buffers = 0;
 
-struct StaticShared {
+// Dynamic shared memory, then the variables.
+struct Shared {
   const char* name;
   int line;
-  size_t offset;
+  size_t offset, bytes;
 };
-size_t dynamic_bytes = 0, shared_end = kRedZone;
-std::vector<StaticShared> statics;
+size_t shared_end = kRedZone;
+std::vector<Shared> shared;
+
+void set_cells(const void* address, size_t bytes, Stamp write, Place place = 0) {
+  if constexpr (kAnnounced) {
+    std::fill_n(cells + offset_of(address), bytes, Cell{write, {0, 0}, place, 0});
+  }
+}
 
 // Opens [offset, offset + bytes) between red zones; returns where the next one may start.
 size_t open_region(size_t offset, size_t bytes, Stamp state) {
@@ -58,23 +67,13 @@ size_t open_region(size_t offset, size_t bytes, Stamp state) {
 
 }  // namespace
 
-void set_cells(const void* address, size_t bytes, Stamp write, Place place) {
-  if constexpr (kAnnounced) {
-    std::fill_n(cells + offset_of(address), bytes, Cell{write, {0, 0}, place, 0});
-  }
-}
-
 std::ostream& operator<<(std::ostream& out, Target target) {
+  auto it = shared.rbegin();
   if (target.offset >= kSharedBytes)
     return out << "global memory " << static_cast<const void*>(arena + target.offset);
-  for (auto it = statics.rbegin(); it != statics.rend(); ++it) {
-    if (target.offset + kRedZone / 2 >= it->offset) {
-      return out << "shared memory " << it->name << " + "
-                 << static_cast<int64_t>(target.offset - it->offset);
-    }
-  }
-  return out << "dynamic shared memory (" << dynamic_bytes << " bytes) + "
-             << static_cast<int64_t>(target.offset - kRedZone);
+  while (it->offset > target.offset + kRedZone / 2) ++it;
+  return out << "shared memory " << it->name << " (" << it->bytes << " bytes) + "
+             << static_cast<int64_t>(target.offset - it->offset);
 }
 
 // ---- shared and global memory ----
@@ -82,9 +81,9 @@ std::ostream& operator<<(std::ostream& out, Target target) {
 void begin_shared_memory(uint32_t bytes) {
   set_cells(arena, shared_end, kRedZoneCell);
   ASAN_UNPOISON_MEMORY_REGION(arena, kSharedBytes);
-  statics.clear();
-  dynamic_bytes = bytes;
-  shared_end = open_region(kRedZone, bytes, kUninitialised);
+  shared.clear();
+  shared_end = kRedZone;
+  static_shared("dynamic", 0, bytes);
 }
 
 void* dynamic_shared() {
@@ -92,13 +91,14 @@ void* dynamic_shared() {
 }
 
 void* static_shared(const char* name, int line, size_t bytes) {
-  for (const StaticShared& s : statics) {
+  for (const Shared& s : shared) {
     if (s.line == line && s.name == name) return arena + s.offset;
   }
-  statics.push_back({name, line, shared_end});
+  shared.push_back({name, line, shared_end, bytes});
+  if (shared_end + bytes + 2 * kRedZone > kSharedBytes)
+    fail("shared memory ", name, " does not fit");
   shared_end = open_region(shared_end, bytes, kUninitialised);
-  if (shared_end > kSharedBytes) fail(text("static shared memory ", name, " does not fit"));
-  return arena + statics.back().offset;
+  return arena + shared.back().offset;
 }
 
 void* allocate_global(size_t bytes, bool initialised) {
@@ -146,6 +146,79 @@ void claim(uint64_t* address, uint64_t value, uint64_t mask, Site site) {
   check_aligned(address, 8, place_of(site));
   check_bytes(address, 8, Access::kWrite, place_of(site), /*atomic=*/true);
   if (((*address ^ value) & mask) != 0) *address = value;
+}
+
+// ---- what runs behind the program ----
+//
+// Each thread keeps what it started in order and in groups; the wait that covers a group does its
+// work, never earlier. So a value that is used too early is an old one, and memory that is
+// overwritten too early races with the work at the wait.
+
+namespace {
+
+Groups& groups_of(Pipe pipe) {
+  return machine.current->pipes[static_cast<int>(pipe)];
+}
+
+template <class T>
+bool holds(std::span<const T> registers, const void* address) {
+  return address >= registers.data() && address < registers.data() + registers.size();
+}
+
+}  // namespace
+
+void copy_async(void* to, const void* from, uint32_t bytes, uint32_t source_bytes, Site site) {
+  const Place place = place_of(site);
+  if (source_bytes > bytes || offset_of(to) >= kSharedBytes) {
+    fail("copy_async at ", site, ", ", *machine.current, ": ", source_bytes, " of ", bytes,
+         " bytes to ", Target{offset_of(to)}, ", which must be shared");
+  }
+  if (source_bytes != 0) check_aligned(from, bytes, place);
+  check_access(to, bytes, Access::kWrite, site);
+  set_cells(to, bytes, kCopyInFlight, place);
+  const auto finish = [=] {
+    if (source_bytes != 0) {
+      check_bytes(from, source_bytes, Access::kRead, place);
+      std::memcpy(to, from, source_bytes);
+    }
+    std::memset(static_cast<char*>(to) + source_bytes, 0, bytes - source_bytes);
+    set_cells(to, bytes, stamp_of(*machine.current), place);
+  };
+  Groups& copies = groups_of(Pipe::kCopy);
+  copies.work.push_back({copies.open, site, finish, {}, {}});
+}
+
+void multiply_async(std::span<const float> accumulators, std::span<const uint32_t> a, Site site,
+                    std::function<void()> finish) {
+  Groups& products = groups_of(Pipe::kProduct);
+  products.work.push_back({products.open, site, std::move(finish), accumulators, a});
+}
+
+void commit(Pipe pipe) {
+  ++groups_of(pipe).open;
+}
+
+void wait(Pipe pipe, uint32_t pending) {
+  auto& [open, work] = groups_of(pipe);
+  auto next = work.begin();
+  for (; next != work.end() && next->group + pending < open; ++next) next->finish();
+  work.erase(work.begin(), next);
+}
+
+const InFlight* product_using(const void* address, Access access) {
+  for (const InFlight& product : groups_of(Pipe::kProduct).work) {
+    if (holds(product.accumulators, address)) return &product;
+    if (access == Access::kWrite && holds(product.operands, address)) return &product;
+  }
+  return nullptr;
+}
+
+void check_nothing_in_flight(const Thread& leaving) {
+  for (const Groups& groups : leaving.pipes) {
+    if (groups.work.empty()) continue;
+    fail(&groups == leaving.pipes ? "copy_async" : "wgmma", " not waited for: ", leaving,
+         " left the kernel while that of ", groups.work.front().site, " is in flight");
+  }
 }
 
 }  // namespace dovetail::simt

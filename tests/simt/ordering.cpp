@@ -34,7 +34,7 @@ void add_progress(Knowledge& into, const Thread& thread) {
 }  // namespace
 
 Stamp stamp_of(const Thread& thread) {
-  if (thread.clock > kMaxClock) fail(text("more than ", kMaxClock, " synchronisations in a block"));
+  if (thread.clock > kMaxClock) fail("more than ", kMaxClock, " synchronisations of a thread");
   return Stamp{machine.launch_number} << 48 | Stamp{thread.block->number} << 30 |
          Stamp{thread.number} << 20 | Stamp{thread.clock} << 1;
 }

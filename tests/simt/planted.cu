@@ -3,6 +3,7 @@
 
 #include "cuda/launch.cuh"
 #include "cuda/ptx.cuh"
+#include "cuda/ptx/wgmma.cuh"
 
 namespace dovetail::simt_test {
 namespace {
@@ -76,6 +77,35 @@ DOVETAIL_KERNEL(32) product_kernel(const DOVETAIL_GRID_CONSTANT ProductParameter
   for (uint32_t r = 0; r < 4; ++r) p.c[(g + r / 2 * 8) * 8 + 2 * t + r % 2] = d[r];
 }
 
+DOVETAIL_KERNEL(128) group_product_kernel(const DOVETAIL_GRID_CONSTANT GroupProductParameters p) {
+  DOVETAIL_SHARED(uint16_t[2 * 64 * 64], room);  // B, 1024-byte aligned
+  const uint32_t i = ptx::thread_index().x;
+  auto* b = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(room) + 1023) / 1024 * 1024);
+  for (uint32_t at = i; at < 64 * 64; at += 128) b[at ^ at / 64 % 8 * 8] = p.b[at];
+  ptx::fence_shared_for_wgmma();
+  ptx::sync_threads();
+  const uint32_t one = ptx::pack2<ptx::Half>(1.0f, 1.0f);
+  uint32_t a[4] = {one, one, one, one};
+  float d[8][4] = {};
+  const ptx::SharedMatrix matrix = ptx::shared_matrix(b);
+  ptx::fence_wgmma();
+  for (uint32_t step = 0; step < 4; ++step)
+    ptx::wgmma_along_k<ptx::Half, 64>(d, a, matrix.advanced(32 * step));  // the product
+  ptx::commit_wgmma();
+  if (p.bug == ProductBug::kUnfinished) return;
+  if (p.bug == ProductBug::kEarlyWriteOfB) {
+    ptx::sync_threads();
+    if (i == 77) b[5] = 0;  // early write of B
+  }
+  if (p.bug == ProductBug::kEarlyRead) p.d[i] = d[0][0];  // early read
+  if (p.bug == ProductBug::kEarlyWriteOfA) a[3] = 0;      // early write of A
+  ptx::wait_wgmma<0>(d);
+  const uint32_t row = i / 32 * 16 + i % 32 / 4, column = i % 4 * 2;
+  for (uint32_t n = 0; n < 8; ++n) {
+    for (uint32_t r = 0; r < 4; ++r) p.d[(row + r / 2 * 8) * 64 + 8 * n + column + r % 2] = d[n][r];
+  }
+}
+
 DOVETAIL_KERNEL(32) last_block_kernel(const DOVETAIL_GRID_CONSTANT LastBlockParameters p) {
   const uint32_t block = ptx::block_index().x;
   DOVETAIL_SHARED(uint32_t, place);
@@ -124,6 +154,10 @@ Status rotate(const Parameters& p, uint32_t blocks) {
 
 Status product(const ProductParameters& p) {
   return cuda::launch(product_kernel, {.grid = {1}, .block = {32}}, p);
+}
+
+Status group_product(const GroupProductParameters& p) {
+  return cuda::launch(group_product_kernel, {.grid = {1}, .block = {128}}, p);
 }
 
 Status last_block_sum(const LastBlockParameters& p) {

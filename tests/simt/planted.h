@@ -50,6 +50,21 @@ struct ProductParameters {
 };
 Status product(const ProductParameters& p);
 
+// D = A * B through wgmma, A of ones and in registers, B swizzled in shared memory; one warpgroup.
+enum class ProductBug {
+  kNone,
+  kEarlyRead,      // the accumulators are read before the wait
+  kEarlyWriteOfA,  // the registers are written before the wait
+  kEarlyWriteOfB,  // another thread writes shared memory before the wait, through a barrier
+  kUnfinished,     // the kernel ends without a wait
+};
+struct GroupProductParameters {
+  ProductBug bug;
+  const uint16_t* b;  // [64, 64], n by k
+  float* d;           // [64, 64]
+};
+Status group_product(const GroupProductParameters& p);
+
 // Each block writes its part; the last one to arrive adds them up. `fenced` switches the ordering.
 enum class Ordering { kAcquireRelease, kFences, kNone };
 struct LastBlockParameters {

@@ -12,15 +12,13 @@
 #pragma once
 
 #include <bit>
-#include <cstdint>
 
 #include "simt/model.h"
 
 namespace dovetail::simt {
 
 struct TensorCore {
-  int block;
-  int fraction;
+  int block, fraction;
 };
 
 constexpr TensorCore tensor_core(int arch) {
