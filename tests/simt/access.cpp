@@ -58,8 +58,14 @@ struct Check {
   }
   bool conflicts(Stamp earlier) const { return !(earlier & stamp & 1) && !ordered(earlier); }
 
-  [[noreturn]] void bad(const char* what, size_t offset) const {
-    fail(what, ": ", *this, Target{offset}, " at ", At{place});
+  void unusual(const Cell& c, size_t offset) const {
+    const char* what = c.write == kRedZoneCell ? "out of bounds: " : "uninitialised: ";
+    if (c.write == kCopyInFlight) {
+      fail("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
+           " while the copy issued at ", At{c.write_place}, " is in flight");
+    }
+    if (c.write == kRedZoneCell || access == Access::kRead)
+      fail(what, *this, Target{offset}, " at ", At{place});
   }
 
   [[noreturn]] void race(size_t offset, Stamp other, const char* verb, Place other_place) const {
@@ -71,12 +77,7 @@ struct Check {
   }
 
   void cell(Cell& c, size_t offset) const {
-    if (c.write == kRedZoneCell) bad("out of bounds", offset);
-    if (c.write == kUninitialised && access == Access::kRead) bad("uninitialised", offset);
-    if (c.write == kCopyInFlight) {
-      fail("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
-           " while the copy issued at ", At{c.write_place}, " is in flight");
-    }
+    if (c.write < kHost) unusual(c, offset);
     if (conflicts(c.write)) race(offset, c.write, " wrote it at ", c.write_place);
     if (access == Access::kRead) return remember_read(c);
     for (Stamp read : c.read) {

@@ -60,12 +60,11 @@ void run_block(uint32_t number) {
 void check_geometry(const Geometry& g) {
   const uint64_t threads = uint64_t{g.block.x} * g.block.y * g.block.z;
   const uint64_t blocks = uint64_t{g.grid.x} * g.grid.y * g.grid.z;
-  if (threads == 0 || threads > 1024 || blocks == 0 || g.grid.y > 65535 || g.grid.z > 65535) {
-    throw Error(text("launch of ", blocks, " blocks of ", threads, " threads is not possible"));
-  }
-  if (g.shared_bytes > settings().shared_limit) {
-    throw Error(text("launch asks for ", g.shared_bytes, " bytes of shared memory, the device has ",
-                     settings().shared_limit));
+  if (threads == 0 || threads > 1024 || blocks == 0 || g.grid.y > 65535 || g.grid.z > 65535 ||
+      g.shared_bytes > settings().shared_limit) {
+    throw Error(text("launch of ", blocks, " blocks of ", threads, " threads with ", g.shared_bytes,
+                     " bytes of shared memory, of which there are ", settings().shared_limit,
+                     ", is not possible"));
   }
   if (blocks >= kMaxBlocks || machine.launch_number == 65535) {
     throw Error(text("the model takes ", kMaxBlocks, " blocks and 65535 launches at most"));

@@ -33,7 +33,6 @@ struct Settings {
   Order order = Order::kForward;  // of blocks, and of threads inside a block
   uint64_t seed = 1;              // for kRandom
   uint32_t shared_limit = 227 * 1024;
-  int tensor_core = 90;  // whose mma rounding: 80 (Ampere, Ada) or 90 (Hopper and later)
 };
 Settings& settings();
 

@@ -9,6 +9,8 @@
 namespace dovetail::simt {
 namespace {
 
+constexpr int kAtOnce = 16, kFraction = 25;
+
 double power_of_two(int exponent) {
   return std::bit_cast<double>(static_cast<uint64_t>(exponent + 1023) << 52);
 }
@@ -45,22 +47,22 @@ void Row::set(int k, Format format, uint32_t bits) {
   finite = finite && field != 255;
 }
 
-float dot(const TensorCore& core, const Row& a, const Row& b, int depth, float accumulator) {
+float dot(const Row& a, const Row& b, int depth, float accumulator) {
   if (!std::isfinite(accumulator) || !a.finite || !b.finite) {
     return special_sum(a, b, depth, accumulator);
   }
-  for (int begin = 0; begin < depth; begin += core.block) {
-    const int end = begin + core.block;
+  for (int begin = 0; begin < depth; begin += kAtOnce) {
+    const int end = begin + kAtOnce;
     const int field = static_cast<int>(std::bit_cast<uint32_t>(accumulator) >> 23 & 255);
     int largest = accumulator == 0 ? kZeroExponent : std::max(field, 1) - 127;
     for (int k = begin; k < end; ++k) largest = std::max(largest, a.exponent[k] + b.exponent[k]);
     largest = std::max(largest, -600);  // below any sum that is not zero
     // Scaled so that the last bit kept weighs 1; conversion to an integer cuts toward zero. A term
-    // is below 2^(fraction + 2), so it fits.
-    const double scale = power_of_two(core.fraction - largest);
+    // is below 2^(kFraction + 2), so it fits.
+    const double scale = power_of_two(kFraction - largest);
     int64_t sum = static_cast<int32_t>(accumulator * scale);
     for (int k = begin; k < end; ++k) sum += static_cast<int32_t>(a.value[k] * b.value[k] * scale);
-    accumulator = cut_to_float(static_cast<double>(sum) * power_of_two(largest - core.fraction));
+    accumulator = cut_to_float(static_cast<double>(sum) * power_of_two(largest - kFraction));
   }
   return accumulator;
 }

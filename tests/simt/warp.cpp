@@ -62,16 +62,15 @@ void multiply(Format format, Lanes lanes) {
       for (int r = 0; r < 2; ++r) b[g].set(k + r * 8, format, lanes[lane]->b[r] >> shift & element);
     }
   }
-  const TensorCore core = tensor_core(settings().tensor_core);
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = lane % 4;
     for (int r = 0; r < 4; ++r) {
       const Row &row = a[g + r / 2 * 8], &column = b[2 * t + r % 2];
       float& d = lanes[lane]->d[r];
       if (format == Format::kE4m3) {
-        d = canonical(d + dot(core, row, column, depth, 0.0f));
+        d = canonical(d + dot(row, column, depth, 0.0f));
       } else {
-        d = dot(core, row, column, depth, d);
+        d = dot(row, column, depth, d);
       }
     }
   }
