@@ -24,14 +24,13 @@ std::vector<TextPiece> cut(const std::vector<std::int32_t>& tokens, std::optiona
   for (std::size_t end = 0, done = 0; done < tokens.size(); done = end) {
     end = std::min(tokens.size(), done == 0 ? width : done + stride);
     const std::size_t begin = end > width ? end - width : 0;
-    TextPiece piece;
-    if (bos) {
-      piece.tokens.push_back(*bos);
-    }
     // A piece at the end of the text that is not full starts where the one before it ended.
     const std::size_t from = stride >= width ? done : begin;
-    piece.tokens.insert(piece.tokens.end(), tokens.begin() + static_cast<std::ptrdiff_t>(from),
-                        tokens.begin() + static_cast<std::ptrdiff_t>(end));
+    TextPiece piece{.tokens = {tokens.begin() + static_cast<std::ptrdiff_t>(from),
+                               tokens.begin() + static_cast<std::ptrdiff_t>(end)}};
+    if (bos) {
+      piece.tokens.insert(piece.tokens.begin(), *bos);
+    }
     piece.counted = end - done - (!bos && from == done ? 1 : 0);
     pieces.push_back(std::move(piece));
   }
