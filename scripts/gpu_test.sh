@@ -16,7 +16,7 @@ done
 cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES=native -DDOVETAIL_PYTHON=OFF -DDOVETAIL_ONNXRUNTIME=OFF \
   -DDOVETAIL_RUNTIME=OFF -DDOVETAIL_BENCHMARKS=OFF
 cmake --build "$build" --target gpu_int4_gemm_test gpu_attention_test gpu_plugin_host_test gpu_plugin_host_abi8_test \
-  gpu_swiglu_test simt_vectors example_cuda_int4_gemm
+  gpu_residual_norm_test gpu_swiglu_test simt_vectors example_cuda_int4_gemm
 ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error
 "$build/examples/example_cuda_int4_gemm"
 

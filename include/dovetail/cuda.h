@@ -11,6 +11,7 @@
 
 #include "dovetail/attention.h"
 #include "dovetail/int4_gemm.h"
+#include "dovetail/residual_norm.h"
 #include "dovetail/status.h"
 #include "dovetail/swiglu.h"
 
@@ -74,6 +75,21 @@ class CudaSwigluPlan {
   std::shared_ptr<const State> state_;
 };
 Result<CudaSwigluPlan> plan(const SwigluProblem& problem, const CudaDevice& device);
+
+class CudaResidualNormPlan {
+ public:
+  std::size_t workspace_bytes() const { return 0; }
+  std::string describe() const;
+  // The weight is a constant, as an int4 matrix is: it may be read before earlier kernels are done.
+  Status run(const ResidualNormBuffers& buffers, void* stream) const;
+
+  struct State;
+  explicit CudaResidualNormPlan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<const State> state_;
+};
+Result<CudaResidualNormPlan> plan(const ResidualNormProblem& problem, const CudaDevice& device);
 
 // The most workspace that any call needs which brings as many lanes, tokens or rows as `largest` or
 // fewer, in any mode that its attributes allow, on any GPU: an engine reserves it once, maybe where

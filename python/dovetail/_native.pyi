@@ -84,6 +84,11 @@ def swiglu_reference(attributes: dict, inputs: dict) -> object:
     PackedSwiGLU in fp64: attributes and the fp32 tensor gate_up by name -> fp64 [M, I].
     """
 
+def residual_norm_reference(attributes: dict, inputs: dict) -> tuple:
+    """
+    ResidualRMSNorm in fp64: attributes and tensors by name -> fp64 normed, sum [M, H].
+    """
+
 def cpu_tier() -> str:
     """
     The instruction tier that runs here, or the one that DOVETAIL_CPU forces.

@@ -104,6 +104,13 @@ def export(
         str, typer.Option(help="Logits head: auto (as in the checkpoint), float, or int4.")
     ] = "auto",
     head_group_size: Annotated[int, typer.Option(help="Group size of --head int4.")] = 32,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="INT4 weights: cpu_v1, edgellm_v1 or cuda_v1. Default cpu_v1 on the CPU, "
+            "edgellm_v1 on a GPU; there cuda_v1 is faster, but the CPU does not read it."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
     from .export import ExportOptions
@@ -120,6 +127,7 @@ def export(
         compute=compute,
         head=head,
         head_group_size=head_group_size,
+        layout=layout,
         replace=force,
     )
     with Bar("Exporting") as bar:

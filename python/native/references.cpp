@@ -14,6 +14,7 @@
 #include "ops/int4_gemm.h"
 #include "ops/int4_gemm_reference.h"
 #include "ops/message.h"
+#include "ops/residual_norm.h"
 #include "ops/swiglu.h"
 
 namespace nb = nanobind;
@@ -148,6 +149,25 @@ nb::object swiglu(const nb::dict& attributes, const nb::dict& inputs) {
   return new_array(output.data(), Shape{problem.m, parsed.intermediate_size});
 }
 
+nb::tuple residual_norm(const nb::dict& attributes, const nb::dict& inputs) {
+  const std::vector<Attribute> list = attributes_of(attributes);
+  const ResidualNormAttributes parsed = value_or_raise(parse_residual_norm_attributes(list));
+  const Tensors tensors(residual_norm_schema(), inputs);
+  const ResidualNormProblem problem =
+      value_or_raise(describe_residual_norm(parsed, tensors.descriptions));
+  const auto count = static_cast<std::size_t>(problem.m * problem.hidden);
+  std::vector<double> normed(count), sum(count);
+  const Status status = residual_norm_reference(
+      problem,
+      {.x = tensors.data()[0], .residual = tensors.data()[1], .weight = tensors.data()[2]}, normed,
+      sum);
+  if (!status.ok()) {
+    raise(status);
+  }
+  const Shape shape{problem.m, problem.hidden};
+  return nb::make_tuple(new_array(normed.data(), shape), new_array(sum.data(), shape));
+}
+
 }  // namespace
 
 void bind_references(nb::module_& m) {
@@ -157,6 +177,8 @@ void bind_references(nb::module_& m) {
         "Int4GroupwiseGemmPlugin in fp64: attributes and tensors by name -> fp64 [M, N].");
   m.def("swiglu_reference", &swiglu, nb::arg("attributes"), nb::arg("inputs"),
         "PackedSwiGLU in fp64: attributes and the fp32 tensor gate_up by name -> fp64 [M, I].");
+  m.def("residual_norm_reference", &residual_norm, nb::arg("attributes"), nb::arg("inputs"),
+        "ResidualRMSNorm in fp64: attributes and tensors by name -> fp64 normed, sum [M, H].");
 }
 
 }  // namespace dovetail::python

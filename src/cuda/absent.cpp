@@ -3,6 +3,7 @@
 // other machines, and everything that would touch a GPU says why it does not.
 #include "cuda/attention_plan.h"
 #include "cuda/int4_gemm_plan.h"
+#include "cuda/residual_norm_plan.h"
 #include "cuda/swiglu_plan.h"
 #include "dovetail/cuda.h"
 
@@ -33,6 +34,10 @@ Status prepare_int4_gemm(const Int4GemmSchedule&) {
   return absent();
 }
 Status run_int4_gemm(const Int4GemmSchedule&, const Int4GemmBuffers&, void*) {
+  return absent();
+}
+
+Status run_residual_norm(const ResidualNormSchedule&, const ResidualNormBuffers&, void*) {
   return absent();
 }
 

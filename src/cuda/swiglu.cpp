@@ -26,6 +26,7 @@ Result<SwigluSchedule> schedule_swiglu(const SwigluProblem& p, const CudaDevice&
   const std::int64_t per_vector = 16 / static_cast<std::int64_t>(size_of(p.activation_type));
   s.vectors = width % per_vector == 0;
   s.column_blocks = divide_up(width, kSwigluThreads * (s.vectors ? per_vector : 1));
+  s.overlap_previous = device.compute_capability >= 90;
   s.row_blocks = std::min(std::max<std::int64_t>(p.m, 1), kMostRowBlocks);
   return s;
 }

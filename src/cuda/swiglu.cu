@@ -33,7 +33,8 @@ Status run_swiglu(const SwigluSchedule& s, const SwigluBuffers& b, void* stream)
   const LaunchConfig config{.grid = {static_cast<std::uint32_t>(s.column_blocks),
                                      static_cast<std::uint32_t>(s.row_blocks)},
                             .block = {kSwigluThreads},
-                            .stream = stream};
+                            .stream = stream,
+                            .overlap_previous = s.overlap_previous};
   switch (p.activation_type) {
     case DataType::kFloat16:
       return launch_of<ptx::Half>(s, config, arguments);

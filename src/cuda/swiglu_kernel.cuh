@@ -37,6 +37,8 @@ DOVETAIL_DEVICE uint32_t gated_pair<float>(uint32_t gate, uint32_t up) {  // one
 template <class T, bool kVectors>
 DOVETAIL_KERNEL(kSwigluThreads)
 swiglu_kernel(const DOVETAIL_GRID_CONSTANT SwigluArguments p) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
   constexpr int64_t kStep = kVectors ? 16 / sizeof(T) : 1;
   const int64_t column =
       (int64_t{ptx::block_index().x} * kSwigluThreads + ptx::thread_index().x) * kStep;

@@ -18,6 +18,7 @@ struct SwigluSchedule {
   SwigluProblem problem;
   bool vectors = false;  // 16 bytes a thread
   std::int64_t column_blocks = 1, row_blocks = 1;
+  bool overlap_previous = false;
 };
 
 Result<SwigluSchedule> schedule_swiglu(const SwigluProblem& problem, const CudaDevice& device);

@@ -21,6 +21,7 @@
 #include "onnxruntime/attention.h"
 #include "onnxruntime/custom_op.h"
 #include "onnxruntime/int4_gemm.h"
+#include "onnxruntime/residual_norm.h"
 #include "onnxruntime/swiglu.h"
 
 namespace dovetail::ort {
@@ -37,6 +38,7 @@ struct Registration {
   std::array<CustomOp, 2> attention;  // CPU, CUDA
   std::array<CustomOp, 2> int4_gemm;
   std::array<CustomOp, 2> swiglu;
+  std::array<CustomOp, 2> residual_norm;
   std::vector<OrtCustomOpDomain*> domains;
 };
 
@@ -69,12 +71,13 @@ Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int t
     known.attention = make_backends<AttentionOp>(api, threads);
     known.int4_gemm = make_backends<Int4GemmOp>(api, threads);
     known.swiglu = make_backends<SwigluOp>(api, threads);
+    known.residual_norm = make_backends<ResidualNormOp>(api, threads);
     std::vector<OrtCustomOpDomain*> domains;
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, AttentionOp::schema().domain,
                                         {known.attention, known.int4_gemm}, &domains));
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {known.int4_gemm}, &domains));
-    DOVETAIL_RETURN_IF_ERROR(
-        add_domain(api, SwigluOp::schema().domain, {known.swiglu}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(add_domain(api, SwigluOp::schema().domain,
+                                        {known.swiglu, known.residual_norm}, &domains));
     known.domains = domains;
   }
   return std::span<OrtCustomOpDomain* const>(known.domains);

@@ -6,6 +6,7 @@
 #include "ops/attention.h"
 #include "ops/int4_gemm.h"
 #include "ops/message.h"
+#include "ops/residual_norm.h"
 #include "ops/swiglu.h"
 
 namespace dovetail {
@@ -68,7 +69,7 @@ const AttributeSpec* OpSchema::find_attribute(std::string_view attribute_name) c
 
 std::span<const OpSchema* const> all_schemas() {
   static const OpSchema* const schemas[] = {&attention_schema(), &int4_gemm_schema(),
-                                            &swiglu_schema()};
+                                            &swiglu_schema(), &residual_norm_schema()};
   return schemas;
 }
 

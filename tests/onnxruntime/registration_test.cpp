@@ -72,6 +72,7 @@ TEST(Registration, EveryOperatorIsThereForTheCpuAndForCuda) {
       {"trt", "Int4GroupwiseGemmPlugin", "CPU"}, {"trt", "Int4GroupwiseGemmPlugin", cuda},
       {"", "Int4GroupwiseGemmPlugin", "CPU"},    {"", "Int4GroupwiseGemmPlugin", cuda},
       {"dovetail", "PackedSwiGLU", "CPU"},       {"dovetail", "PackedSwiGLU", cuda},
+      {"dovetail", "ResidualRMSNorm", "CPU"},    {"dovetail", "ResidualRMSNorm", cuda},
   };
   EXPECT_EQ(std::multiset<Entry>(registered.begin(), registered.end()), expected);
 }

@@ -118,12 +118,21 @@ class PackedSwiGLU(OpRun):
         return ((gate / (1 + np.exp(-gate)) * up).astype(gate_up.dtype),)
 
 
+class ResidualRMSNorm(OpRun):
+    op_domain = "dovetail"
+
+    def _run(self, x, residual, weight, epsilon=1e-5):
+        total = (x.astype(np.float64) + residual.astype(np.float64)).astype(x.dtype)
+        return rms_norm(total, weight, epsilon).astype(x.dtype), total
+
+
 OPERATORS = [
     SimplifiedLayerNormalization,
     SkipSimplifiedLayerNormalization,
     AttentionPlugin,
     Int4GroupwiseGemmPlugin,
     PackedSwiGLU,
+    ResidualRMSNorm,
 ]
 
 

@@ -17,6 +17,7 @@ from package_decoder import load_tensor
 
 LLAMA = files.GOLDENS / "llama" / "int4"
 CPU = {"engine": "onnxruntime", "dtype": "fp32", "capacity": 64}
+CUDA = {"engine": "onnxruntime", "device": "cuda", "dtype": "fp16", "capacity": 64}
 TRT = {"engine": "tensorrt", "dtype": "fp16", "capacity": 64}
 
 
@@ -75,7 +76,7 @@ def test_a_llama_graph_for_tensorrt_asks_for_nothing_beyond_the_guide(tmp_path):
     assert {t.data_type for t in scales} == {onnx.TensorProto.FLOAT16}
 
 
-@pytest.mark.parametrize("options", [CPU, TRT])
+@pytest.mark.parametrize("options", [CPU, CUDA, TRT], ids=["cpu", "cuda", "tensorrt"])
 @pytest.mark.parametrize(
     "source", ["llama/int4_asymmetric", "qwen2/int4", "qwen3/int4", "mistral/plain"]
 )
@@ -85,9 +86,11 @@ def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
     shapes = {t.name: list(t.dims) for t in graph.initializer}
     plugins = [node for node in graph.node if node.domain in ("trt", "dovetail")]
     swiglus = sum(node.op_type == "PackedSwiGLU" for node in plugins)
-    assert swiglus == (2 if options is CPU else 0)
+    assert swiglus == (0 if options is TRT else 2)
     standard = {"Sigmoid", "Split"} & {node.op_type for node in graph.node}
-    assert standard == (set() if options is CPU else {"Sigmoid", "Split"} & standard)
+    assert standard == ({"Sigmoid", "Split"} & standard if options is TRT else set())
+    norms = sum(node.op_type == "ResidualRMSNorm" for node in plugins)
+    assert norms == (4 if options is CUDA else 0)
     assert sum(node.op_type == "AttentionPlugin" for node in plugins) == 2
     for node in plugins:
         schema = schemas[node.op_type]
@@ -101,6 +104,20 @@ def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
             n, k, group = values["gemm_n"], values["gemm_k"], values["group_size"]
             assert shapes[node.input[1]] == list(_native.int4_weights_shape(layout, n, k))
             assert shapes[node.input[2]] == list(_native.int4_scales_shape(layout, n, k, group))
+
+
+def test_a_layout_that_was_asked_for(tmp_path):
+    graph, manifest = exported(tmp_path, LLAMA, **CUDA, layout="cuda_v1")
+    layouts = {
+        value.s
+        for node in graph.node
+        if node.op_type == "Int4GroupwiseGemmPlugin"
+        for value in node.attribute
+        if value.name == "weight_layout"
+    }
+    assert layouts == {b"cuda_v1"} and manifest["weights"]["layout"] == "cuda_v1"
+    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
+    assert shapes["layers.0.mlp.down.weights"] == _native.int4_weights_shape("cuda_v1", 128, 256)
 
 
 def test_weights_lie_aligned_in_one_file_and_not_in_the_graph(tmp_path):

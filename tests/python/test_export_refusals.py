@@ -100,6 +100,10 @@ BAD_OPTIONS = {
         {"device": "cuda"},
         "--dtype for engine onnxruntime on cuda is fp32, expected fp16, bf16",
     ),
+    "layout": (
+        {"layout": "cuda_v1"},
+        "--layout for engine onnxruntime on cpu is cuda_v1, expected cpu_v1",
+    ),
     "kv": ({"kv_dtype": "int8"}, "--kv-dtype is int8, expected fp32, fp16, bf16, fp8"),
     "compute": ({"compute": "fast"}, "--compute is fast, expected auto, exact, int8"),
     "capacity": ({"capacity": 0}, "--capacity is 0, expected at least 1"),

@@ -251,7 +251,7 @@ class Decoder:
         x = self.graph.cast(x, source, plan.dtype, f"{name}.input")
         bias = (list(biases), plan.dtype) if biases else None
         return int4_gemm(
-            self.graph, x, list(linears), name, plan.engine.layout, plan.options.compute, bias
+            self.graph, x, list(linears), name, plan.layout, plan.options.compute, bias
         )
 
     def _kv_scales(self, i: int, name: str) -> str:

@@ -51,6 +51,14 @@ class Norms:
     def after_sum(self, x: str, residual: str, module: str, name: str) -> tuple[str, str]:
         """(norm(x + residual), x + residual)"""
         total = f"{name}.residual"
+        if self._plan.engine.fused_residual_norms:
+            weight = self.weight(module, f"{name}.weight", self._width, self._plan.plain)
+            inputs = {"x": x, "residual": residual, "weight": weight}
+            attributes = {"epsilon": self._eps}
+            normed = self._graph.plugin(
+                "ResidualRMSNorm", inputs, name, attributes, outputs=[name, total]
+            )
+            return normed, total
         if self._plan.engine.fused_norms:
             weight = self.weight(module, f"{name}.weight", self._width, self._plan.plain)
             normed = self._graph.node(

@@ -17,13 +17,14 @@ class Engine:
 
     name: str
     device: str
-    layout: str  # of int4 weights
+    layouts: tuple[str, ...]  # of int4 weights; the first is the default
     dtypes: tuple[DataType, ...]
     # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels
     # for norms and elementwise operators are 2 to 6 times slower in fp16 than in fp32, and absent
     # in bf16.
     plain_dtype: DataType | None
     fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
+    fused_residual_norms: bool  # our ResidualRMSNorm behind each sum
     fused_swiglu: bool  # our PackedSwiGLU, not standard operators
 
 
@@ -32,28 +33,31 @@ ENGINES = (
     Engine(
         "onnxruntime",
         "cpu",
-        "cpu_v1",
+        ("cpu_v1",),
         (data_types.FP32, data_types.FP16, data_types.BF16),
         plain_dtype=data_types.FP32,
         fused_norms=True,
+        fused_residual_norms=False,
         fused_swiglu=True,
     ),
     Engine(
         "onnxruntime",
         "cuda",
-        "edgellm_v1",
+        ("edgellm_v1", "cuda_v1"),
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=True,
+        fused_residual_norms=True,
         fused_swiglu=True,
     ),
     Engine(
         "tensorrt",
         "cuda",
-        "edgellm_v1",
+        ("edgellm_v1", "cuda_v1"),
         (data_types.FP16, data_types.BF16),
         plain_dtype=None,
         fused_norms=False,
+        fused_residual_norms=False,
         fused_swiglu=False,
     ),
 )
@@ -74,6 +78,7 @@ class ExportOptions:
     compute: str = "auto"
     head: str = "auto"
     head_group_size: int = 32
+    layout: str | None = None  # of int4 weights; None: the engine's default
     replace: bool = False
 
 
@@ -83,6 +88,7 @@ class Plan:
 
     options: ExportOptions
     engine: Engine
+    layout: str  # of int4 weights
     dtype: DataType  # of activations at our nodes, and of inputs_embeds
     plain: DataType  # of everything else
     kv_dtype: DataType
@@ -104,7 +110,14 @@ def make_plan(options: ExportOptions) -> Plan:
         raise DovetailError(
             f"--head-group-size is {options.head_group_size}, expected 32, 64 or 128"
         )
-    return Plan(options, engine, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name])
+    layout = _choice(
+        f"--layout for engine {engine.name} on {engine.device}",
+        options.layout or engine.layouts[0],
+        engine.layouts,
+    )
+    return Plan(
+        options, engine, layout, dtype, engine.plain_dtype or dtype, data_types.BY_NAME[kv_name]
+    )
 
 
 def _engine(options: ExportOptions) -> Engine:

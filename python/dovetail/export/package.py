@@ -103,7 +103,7 @@ def _manifest(
         weights = {
             "format": "int4",
             "group_size": groups[-1],
-            "layout": plan.engine.layout,
+            "layout": plan.layout,
             "compute_mode": options.compute,
         }
     return {
