@@ -54,10 +54,11 @@ def line(row: dict, ceilings: list[dict]) -> str:
     )
     best = _best(row)
     ratio = f"x{row['ratio'][best]:.2f}" if best else ""
+    host = f", host {row['host_us']:.1f}" if "host_us" in row else ""
     return (
         f"{row['shape']:44} {row['median_us'][row['ours']]:8.1f} us "
-        f"(min {row['min_us'][row['ours']]:.1f}, {read} GB/s, {rate} TFLOP/s, host "
-        f"{row['host_us']:.1f}) {ratio} {row.get('note', '')} | {peers}"
+        f"(min {row['min_us'][row['ours']]:.1f}, {read} GB/s, {rate} TFLOP/s{host}) "
+        f"{ratio} {row.get('note', '')} | {peers}"
     )
 
 
@@ -135,7 +136,7 @@ def markdown(report: dict) -> str:
     ratios = [(row["ratio"][_best(row)], row["shape"]) for row in judged]
     if ratios:
         text += [f"Worst row: ratio {min(ratios)[0]:.2f} at {min(ratios)[1]}.", ""]
-    host = sorted(row["host_us"] for row in timed)
+    host = sorted(row["host_us"] for row in timed if "host_us" in row)
     if host:
         middle = host[len(host) // 2]
         text += [f"Host time of one call: median {middle:.1f} us, most {host[-1]:.1f} us.", ""]

@@ -10,6 +10,7 @@ PyTorch's on the GPU.
     python benchmarks/run.py cpu --op load --op profile  loading, memory, where a step's time goes
     python benchmarks/run.py gpu                         every row; about 90 seconds
     python benchmarks/run.py gpu --op attention --cells decode
+    python benchmarks/run.py gpu --op model              whole decoders; needs onnxruntime-gpu
 
 On the CPU both sides run inside ONNX Runtime, alternately, on one shared thread pool (one process
 per thread count). Every layer has its own random weights or cache, more of them than the last-level
@@ -31,17 +32,22 @@ sys.path[:0] = [str(BENCHMARKS), str(REPOSITORY / "python")]
 
 OPERATORS = {
     "cpu": ("int4_gemm", "attention", "model", "load", "profile"),
-    "gpu": ("int4_gemm", "attention"),
+    "gpu": ("int4_gemm", "attention", "model"),
 }
 
 
 def measure_gpu(operators: list[str], quick: bool, cells: str) -> dict:
     import gpu_attention
     import gpu_int4_gemm
+    import gpu_model
     import gpu_report
     import gpu_timing
 
-    measures = {"int4_gemm": gpu_int4_gemm.measure, "attention": gpu_attention.measure}
+    measures = {
+        "int4_gemm": gpu_int4_gemm.measure,
+        "attention": gpu_attention.measure,
+        "model": gpu_model.measure,
+    }
     report = {"head": gpu_report.head(REPOSITORY), "ceilings": [gpu_timing.ceilings()], "rows": []}
     for operator in operators:
         for row in measures[operator](quick, lambda cell: cells in cell):
@@ -91,7 +97,7 @@ def main() -> int:
         "--cells",
         default="",
         help="gpu: only rows of this part: a shape as 4096 x 14336 or variants; prefill, chunked, "
-        "decode, sm_80, bf16, tree, fp8, ragged",
+        "decode, sm_80, bf16, tree, fp8, ragged, 1B, 8B",
     )
     parser.add_argument("--threads", default="1,2", help="thread counts, with commas (default 1,2)")
     parser.add_argument("--quick", action="store_true", help="few shapes, short times")
