@@ -7,6 +7,7 @@ What can be seen without one: the engine's bytes, and its layers as the builder'
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections import Counter
 
@@ -23,6 +24,7 @@ from packages import fail as dovetail_run_fails
 
 ROOT = files.GOLDENS.parents[2]
 TINY = ROOT / "models" / "tiny" / "checkpoint"
+GUIDE = ROOT / "docs" / "tensorrt.md"
 LAYERS, BATCH, CAPACITY = 6, 2, 256
 
 
@@ -131,6 +133,25 @@ def test_builder_sees_the_alias(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "COMMAND", [sys.executable, "-c", code])
     with pytest.raises(DovetailError, match="Aliased I/O used by plugin layers.0.attention"):
         run(request(packages / "plain", tmp_path))
+
+
+def test_the_python_program_of_the_guide_builds_an_engine(packages, tmp_path):
+    """docs/tensorrt.md, as it stands there but for the module."""
+    program = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.S)[1]
+    assert "tensorrt as trt" in program
+    program = program.replace("tensorrt as trt", "tensorrt_rtx as trt")
+    (tmp_path / "llama-trt").symlink_to(packages / "plain")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=process.environment(process.find("tensorrt-rtx"), tmp_path),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    engine = (tmp_path / "llm.engine").read_bytes()
+    assert engine.count(b"dovetail_state_version") >= 2 * 5 * LAYERS
 
 
 def request(package, tmp_path, **changes):
