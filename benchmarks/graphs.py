@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX graphs written node by node, with weights handed over in memory instead of through a
-file."""
+"""ONNX graphs written node by node, with large weights in a file beside the model, as in a package:
+ONNX Runtime maps them; an operator reads them there (ours) or from its own copy (MatMulNBits)."""
 
+import mmap
+import os
 import pathlib
+import tempfile
 from collections.abc import Callable
 
 import numpy as np
@@ -26,7 +29,12 @@ TYPE = {
 }
 
 
+FILE_NAME = "weights"
+
+
 class Graph:
+    huge_pages = True
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -55,68 +63,64 @@ class Graph:
         )
         return outputs[0]
 
-    def _initializer(self, name: str, array: np.ndarray) -> onnx.TensorProto:
-        if (
-            array.nbytes < 4096
-        ):  # shapes and axes: ONNX Runtime wants to see them while it optimizes
-            return helper.make_tensor(
-                name, TYPE[array.dtype], array.shape, array.tobytes(), raw=True
-            )
-        proto = onnx.TensorProto(
-            name=name,
-            data_type=TYPE[array.dtype],
-            dims=array.shape,
-            data_location=TensorProto.EXTERNAL,
-        )
-        for key, value in {
-            "location": "in_memory",
-            "offset": "0",
-            "length": str(array.nbytes),
-        }.items():
-            proto.external_data.add(key=key, value=value)
-        return proto
+    def _initializers(self, folder: pathlib.Path) -> list[onnx.TensorProto]:
+        protos, end = [], 0
+        for name, array in self.weights.items():
+            proto = onnx.TensorProto(name=name, data_type=TYPE[array.dtype], dims=array.shape)
+            if array.nbytes < 4096:  # shapes and axes: ONNX Runtime wants to see them
+                proto.raw_data = array.tobytes()
+            else:
+                proto.data_location = TensorProto.EXTERNAL
+                place = {"location": FILE_NAME, "offset": end, "length": array.nbytes}
+                for key, value in place.items():
+                    proto.external_data.add(key=key, value=str(value))
+                end += -(-array.nbytes // 4096) * 4096
+            protos.append(proto)
+        if end:
+            self._write(folder / FILE_NAME, end)
+        return protos
+
+    def _write(self, path: pathlib.Path, size: int) -> None:
+        with open(path, "wb+") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            with mmap.mmap(file.fileno(), size) as memory:
+                if self.huge_pages:
+                    memory.madvise(mmap.MADV_HUGEPAGE)
+                at = 0
+                for array in self.weights.values():
+                    if array.nbytes >= 4096:
+                        memory[at : at + array.nbytes] = array.reshape(-1).view(np.uint8).data
+                        at += -(-array.nbytes // 4096) * 4096
 
     def session(self, threads: int) -> "Session":
-        initializers = [self._initializer(name, array) for name, array in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "benchmark", self.inputs, self.outputs, initializers)
-        model = helper.make_model(
-            graph,
-            opset_imports=[
-                helper.make_opsetid("", 19),
-                helper.make_opsetid("trt", 1),
-                helper.make_opsetid("dovetail", 1),
-                helper.make_opsetid("com.microsoft", 1),
-            ],
-        )
-        model.ir_version = 9
-        options = onnxruntime.SessionOptions()
-        options.use_per_session_threads = False
-        options.log_severity_level = 3
-        options.add_session_config_entry("dovetail.threads", str(threads))
-        options.register_custom_ops_library(str(LIBRARY))
-        external = [
-            (p.name, onnxruntime.OrtValue.ortvalue_from_numpy(self.weights[p.name]))
-            for p in initializers
-            if p.data_location == TensorProto.EXTERNAL
-        ]
-        if external:
-            options.add_external_initializers(
-                [name for name, _ in external], [v for _, v in external]
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            graph = helper.make_graph(
+                self.nodes, "benchmark", self.inputs, self.outputs, self._initializers(folder)
             )
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return Session(session, self.weights)
+            opsets = [("", 19), ("trt", 1), ("dovetail", 1), ("com.microsoft", 1)]
+            model = helper.make_model(
+                graph, opset_imports=[helper.make_opsetid(*opset) for opset in opsets]
+            )
+            model.ir_version = 9
+            onnx.save(model, folder / "model.onnx")
+            options = onnxruntime.SessionOptions()
+            options.use_per_session_threads = False
+            options.log_severity_level = 3
+            options.add_session_config_entry("dovetail.threads", str(threads))
+            options.register_custom_ops_library(str(LIBRARY))
+            return Session(
+                onnxruntime.InferenceSession(
+                    folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+                )
+            )
 
 
 class Session:
     """A session whose runs have everything bound: no copy and no allocation of outputs in a run."""
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, weights: dict[str, np.ndarray]
-    ) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
-        self._weights = weights  # the session reads them where they are
 
     def bind(
         self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]

@@ -49,6 +49,9 @@ struct CpuBackend {
 
   static Result<Device> device(const Allocator&, int threads) { return cpu_device(threads); }
 
+  // A constant of the graph, before anything of it was read.
+  static void keep(const void* data, std::size_t bytes) { prefer_huge_pages(data, bytes); }
+
   template <class Plan, class Buffers>
   static Status run(const OrtApi& api, const OrtKernelContext* context, const Plan& plan,
                     const Buffers& buffers) {
@@ -66,6 +69,8 @@ struct CudaBackend {
   static Result<Device> device(const Allocator& allocator, int) {
     return cuda_device(allocator.device_ordinal());
   }
+
+  static void keep(const void*, std::size_t) {}
 
   template <class Plan, class Buffers>
   static Status run(const OrtApi& api, const OrtKernelContext* context, const Plan& plan,

@@ -65,6 +65,11 @@ class Kernel {
       return device.status();
     }
     DOVETAIL_RETURN_IF_ERROR(plan(Op::smallest(*attributes, descs), *device).status());
+    for (const auto& [desc, constant, data] : *inputs) {
+      if (data != nullptr) {
+        Backend::keep(data, static_cast<std::size_t>(desc.shape.count()) * size_of(desc.type));
+      }
+    }
     return std::unique_ptr<Kernel>(
         new Kernel(api, *attributes, *std::move(inputs), *device, *std::move(allocator)));
   }

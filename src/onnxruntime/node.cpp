@@ -141,7 +141,12 @@ Result<std::vector<NodeInput>> read_inputs(const OrtApi& api, const OrtKernelInf
     const OrtValue* value = nullptr;
     DOVETAIL_RETURN_IF_ERROR(
         from_ort(api, api.KernelInfoGetConstantInput_tensor(info, i, &constant, &value)));
-    inputs.push_back({*desc, constant != 0});
+    void* data = nullptr;
+    if (constant != 0) {
+      DOVETAIL_RETURN_IF_ERROR(
+          from_ort(api, api.GetTensorMutableData(const_cast<OrtValue*>(value), &data)));
+    }
+    inputs.push_back({*desc, constant != 0, data});
   }
   return inputs;
 }

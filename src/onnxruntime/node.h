@@ -26,7 +26,8 @@ Result<std::vector<Attribute>> read_attributes(const OrtApi& api, const OrtKerne
 // `declared[i]` is the declaration of input i. Omitted inputs at the end are not counted.
 struct NodeInput {
   TensorDesc desc;
-  bool constant;  // an initializer that nobody can override: its shape is settled
+  bool constant;     // an initializer that nobody can override: its shape is settled
+  const void* data;  // of a constant: where it stays, in the provider's memory; else null
 };
 Result<std::vector<NodeInput>> read_inputs(const OrtApi& api, const OrtKernelInfo* info,
                                            const OpSchema& schema,

@@ -4,12 +4,18 @@
 While the graph is built, an initializer is only declared: its place in the file is fixed by type
 and shape. Its bytes come later from a producer, so the weights of the model are never in memory
 together.
+
+The file is written through a mapping in huge pages. Linux keeps it in its cache as it was written,
+so the runtime, which maps it too, reads the weights faster than from pages of 4 KB.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +27,7 @@ from ..errors import DovetailError
 from ..progress import Silent
 
 ALIGNMENT = 64
+MOST_RESIDENT_BYTES = 64 << 20  # of the mapping, while it is written
 FILE_NAME = "model.onnx.data"
 
 # Yields (initializer name, next elements of it) until all the initializers it is for are complete.
@@ -60,17 +67,37 @@ class ExternalData:
 
     def write(self, folder: Path, progress: Silent) -> None:
         progress.start(self._end)
-        with open(folder / FILE_NAME, "wb") as file:
+        with _mapped_file(folder / FILE_NAME, self._end) as memory:
+            resident = 0
             for producer in self._producers:
                 for name, values in producer():
                     data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
                     place = self._places[name]
-                    file.seek(place.offset + place.done)
-                    file.write(data)
+                    at = place.offset + place.done
+                    memory[at : at + data.nbytes] = data.data
                     place.done += data.nbytes
+                    resident += data.nbytes
+                    if resident > MOST_RESIDENT_BYTES:
+                        memory.madvise(mmap.MADV_DONTNEED)  # the file keeps what was written
+                        resident = 0
                     progress.step(name, data.nbytes)
         for name, place in self._places.items():
             if place.done != place.nbytes:
                 raise DovetailError(
                     f"initializer {name}: {place.done} bytes produced, {place.nbytes} declared"
                 )
+
+
+@contextlib.contextmanager
+def _mapped_file(path: Path, size: int) -> Iterator[mmap.mmap | memoryview]:
+    """A new file of `size` bytes, to be written as memory."""
+    with open(path, "wb+") as file:
+        if size == 0:  # cannot be mapped
+            yield memoryview(b"")
+            return
+        # The space is taken now: a full disk would end the process at some later write.
+        os.posix_fallocate(file.fileno(), 0, size)
+        with mmap.mmap(file.fileno(), size) as memory:
+            if hasattr(mmap, "MADV_HUGEPAGE"):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            yield memory
