@@ -111,7 +111,7 @@ def _bind(session, tokens: int, past: int, only=None) -> Callable[[], None]:
             heads = name.endswith(".heads")
             shape = (1, tokens, Q_HEADS, HEAD_SIZE) if heads else (1, tokens, width)
             outputs[name] = shared[width].reshape(shape)
-    return Session(session, {}).bind(inputs, outputs)
+    return Session(session).bind(inputs, outputs)
 
 
 def _fastest_step(events: list[dict], steps: int) -> tuple[float, dict[str, float]]:

@@ -51,6 +51,7 @@ def text(rows: list[dict]) -> list[str]:
             us = row["nodes_us"].get(op, 0.0)
             cells.append(f"{us / 1e3:.3f} ({us / row['total_us']:.1%})")
         lines.append(f"| {op} | " + " | ".join(cells) + " |")
+
     def entries(title: str, cell) -> str:
         return f"| {title} | " + " | ".join(map(cell, profiles)) + " |"
 
