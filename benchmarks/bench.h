@@ -27,8 +27,8 @@ struct Options {
   std::string type = "fp32";        // of the activations
 };
 
-// Rates that no kernel can pass, on the threads of the run. Memory is read from buffers allocated
-// as the operators' are, beyond the last-level cache.
+// Rates that no kernel can pass, on the threads of the run. Memory is read from huge pages, as a
+// package's weights are, beyond the last-level cache.
 struct Roofs {
   double read_gb_per_s = 0;
   double fma_gflop_per_s = 0;  // fp32

@@ -131,6 +131,7 @@ Result<nlohmann::json> measure_int4(const std::string& shape, const Options& opt
   std::vector<Weights> weights(static_cast<std::size_t>(copies));
   for (Weights& w : weights) {
     w.codes = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(weight_bytes));
+    prefer_huge_pages(w.codes.get(), static_cast<std::size_t>(weight_bytes));
     for (std::int64_t i = 0; i < weight_bytes; i += 8) {
       const std::uint64_t bits = random.bits();
       std::memcpy(w.codes.get() + i, &bits, 8);

@@ -4,6 +4,7 @@ on a random Q4_0 model of the same shape. It runs between our measurements, not 
 them: a process of its own. Its threads spin, so on a busy machine its figures mean nothing."""
 
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -38,6 +39,8 @@ class LlamaCpp:
             if done.returncode != 0:
                 raise RuntimeError(done.stderr.strip().splitlines()[-1])
         flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+        if os.environ.get("DOVETAIL_CPU") == "avx2":
+            flags = {flag for flag in flags if not flag.startswith(("avx512", "amx"))}
         self.variant = next(name for name, needed in VARIANTS if needed <= flags)
         self._model = FOLDER / "random-llama.gguf"
         if not self._model.exists():

@@ -151,7 +151,8 @@ def markdown(report: dict) -> str:
         "# Dovetail beside ONNX Runtime on the CPU",
         "",
         f"{h['cpu']}, {h['logical_cpus']} logical CPUs at {h['mhz_now']} MHz now, kernel "
-        f"{h['kernel']}; {h['date']}, commit {h['commit']}, ONNX Runtime {h['onnxruntime']}, "
+        f"{h['kernel']}; {h['date']}, commit {h['commit']}, ONNX Runtime {h['onnxruntime']}"
+        f"{' held to AVX2 (peer_avx2.py)' if h['avx2'] else ''}, "
         f"Python {h['python']}. Times are medians per layer (per call for `model`), ratio = peer / "
         "ours in neighbouring runs.",
         "",

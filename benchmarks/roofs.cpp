@@ -39,6 +39,7 @@ std::uint64_t read(const void* data, std::size_t bytes) {
 double measure_read_rate(ThreadPool& pool) {
   static const std::unique_ptr<std::uint64_t[]> data = [] {
     auto words = std::make_unique_for_overwrite<std::uint64_t[]>(kReadBytes / 8);
+    prefer_huge_pages(words.get(), kReadBytes);
     for (std::size_t i = 0; i < kReadBytes / 8; ++i) {
       words[i] = i;  // touched: untouched pages would all be the zero page
     }

@@ -6,6 +6,7 @@ PyTorch's on the GPU.
     python benchmarks/run.py cpu                         every row; about 15 minutes
     python benchmarks/run.py cpu --quick --op int4_gemm  a few rows
     python benchmarks/run.py cpu --threads 2 --out DIR   DIR/cpu.json and DIR/cpu.md
+    python benchmarks/run.py cpu --avx2                  as on a CPU without AVX-512, both sides
     python benchmarks/run.py cpu --op model --llama-cpp  also beside llama.cpp
     python benchmarks/run.py cpu --op load --op profile  loading, memory, where a step's time goes
     python benchmarks/run.py gpu                         every row; about 90 seconds
@@ -21,6 +22,7 @@ neighbouring runs, peer / ours: above 1 we are faster. gpu_timing.py says how th
 import argparse
 import importlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -112,6 +114,11 @@ def main() -> int:
         action="store_true",
         help="model rows beside llama.cpp too: unpacks Debian's packages, writes a 700 MB model",
     )
+    parser.add_argument(
+        "--avx2",
+        action="store_true",
+        help="cpu: both sides held to AVX2; disassembles and copies the installed ONNX Runtime",
+    )
     parser.add_argument("--worker", type=pathlib.Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     operators = arguments.op or list(OPERATORS[arguments.device])
@@ -131,7 +138,9 @@ def main() -> int:
         return 0
 
     import machine
+    import peer_avx2
 
+    environment = os.environ | (peer_avx2.environment() if arguments.avx2 else {})
     parts = []
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
@@ -139,9 +148,9 @@ def main() -> int:
             command = [sys.executable, __file__, "cpu", "--threads", str(count)]
             command += [flag for op in operators for flag in ("--op", op)]
             command += ["--quick"] * arguments.quick + ["--llama-cpp"] * arguments.llama_cpp
-            subprocess.run([*command, "--worker", str(result)], check=True)
+            subprocess.run([*command, "--worker", str(result)], check=True, env=environment)
             parts.append(json.loads(result.read_text()))
-    report = {"head": machine.head(REPOSITORY), "parts": parts}
+    report = {"head": machine.head(REPOSITORY) | {"avx2": arguments.avx2}, "parts": parts}
     return write(arguments.out, "cpu", report, machine.markdown(report))
 
 
