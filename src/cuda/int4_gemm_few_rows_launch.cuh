@@ -14,10 +14,20 @@ namespace dovetail::cuda {
 
 using Int4GemmFewRowsFunction = void (*)(Int4GemmFewRowsArguments);
 
+template <class T, WeightLayout Layout, int Group, int Tile>
+constexpr Int4GemmFewRowsFunction int4_gemm_few_rows_entry() {
+  constexpr int kGroupSize = Group == kPlainGroup ? kFewRowsStep : Group;
+  if constexpr (kInt4GemmFewRowsTiles[Tile].takes_group(kGroupSize)) {
+    return int4_gemm_few_rows_kernel<T, Layout, Tile, Group>;
+  } else {
+    return nullptr;
+  }
+}
+
 template <class T, WeightLayout Layout, int Group, int... Tiles>
 constexpr auto int4_gemm_few_rows_row(std::integer_sequence<int, Tiles...>) {
   return std::array<Int4GemmFewRowsFunction, sizeof...(Tiles)>{
-      int4_gemm_few_rows_kernel<T, Layout, Tiles, Group>...};
+      int4_gemm_few_rows_entry<T, Layout, Group, Tiles>()...};
 }
 
 template <class T>
@@ -27,7 +37,7 @@ Int4GemmFewRowsFunction find_int4_gemm_few_rows_kernel(const Int4GemmSchedule& s
                         s.problem.scale_type == s.problem.activation_type;
   const auto tile = static_cast<size_t>(s.tile);
   const auto of = [&](auto layout, auto group) {
-    using Tiles = std::make_integer_sequence<int, int4_gemm_few_rows_tile_count(group)>;
+    using Tiles = std::make_integer_sequence<int, kInt4GemmFewRowsTileCount>;
     return int4_gemm_few_rows_row<T, layout, group>(Tiles{})[tile];
   };
   constexpr std::integral_constant<WeightLayout, WeightLayout::kCudaV1> kCuda;
@@ -52,8 +62,8 @@ Status run_int4_gemm_few_rows_of(const Int4GemmSchedule& s, const Int4GemmBuffer
       .activations = b.activations,
       .weights = static_cast<const std::byte*>(b.weights),
       .scales = static_cast<const std::byte*>(b.scales),
-      .zero_points = a.has_zero_points ? static_cast<const std::byte*>(b.zero_points) : nullptr,
-      .bias = a.has_bias ? b.bias : nullptr,
+      .zero_points = static_cast<const std::byte*>(b.zero_points),
+      .bias = b.bias,
       .output = b.output,
       .m = static_cast<int32_t>(s.problem.m),
       .n = a.gemm_n,

@@ -278,33 +278,67 @@ int4_gemm_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
 }
 
 inline constexpr int kReduceThreads = 128;
+// Outputs of a thread: 4 neighbours where no row's end divides them.
+constexpr int int4_gemm_reduce_width(int64_t n) {
+  return n % 4 == 0 ? 4 : 1;
+}
 
-// output = sum over splits, in the order of k, + bias; one output a thread.
+template <class T, int Width>
+DOVETAIL_DEVICE void reduce_outputs(const Int4GemmArguments& p, int64_t i) {
+  const int64_t count = p.m * p.n;
+  // Eight loads in flight at a time; the additions keep their order.
+  constexpr int kBatch = 8;
+  float sum[Width] = {};
+  for (int first = 0; first < p.splits; first += kBatch) {
+    float part[kBatch][Width] = {};
+    DOVETAIL_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      if (first + j >= p.splits) break;
+      const float* from = p.partials + (first + j) * count + i;
+      if constexpr (Width == 4) {
+        const ptx::Float4 v = *reinterpret_cast<const ptx::Float4*>(from);
+        part[j][0] = v.x, part[j][1] = v.y, part[j][2] = v.z, part[j][3] = v.w;
+      } else {
+        part[j][0] = *from;
+      }
+    }
+    DOVETAIL_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      DOVETAIL_UNROLL
+      for (int e = 0; e < Width; ++e) sum[e] += part[j][e];
+    }
+  }
+  if (p.bias != nullptr) {
+    DOVETAIL_UNROLL
+    for (int e = 0; e < Width; ++e)
+      sum[e] += ptx::to_float(static_cast<const T*>(p.bias)[i % p.n + e]);
+  }
+  T* out = static_cast<T*>(p.output) + i;
+  if constexpr (std::is_same_v<T, float>) {
+    DOVETAIL_UNROLL
+    for (int e = 0; e < Width; ++e) out[e] = sum[e];
+  } else if constexpr (Width == 1) {
+    *out = ptx::round_to<T>(sum[0]);
+  } else {
+    *reinterpret_cast<ptx::Vec2*>(out) = {ptx::pack2<T>(sum[0], sum[1]),
+                                          ptx::pack2<T>(sum[2], sum[3])};
+  }
+}
+
+// output = sum over splits, in the order of k, + bias.
 template <class T>
 DOVETAIL_KERNEL(kReduceThreads)
 int4_gemm_reduce(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
-  const int64_t count = p.m * p.n;
+  const int width = int4_gemm_reduce_width(p.n);
   const int64_t i =
-      static_cast<int64_t>(ptx::block_index().x) * kReduceThreads + ptx::thread_index().x;
+      (static_cast<int64_t>(ptx::block_index().x) * kReduceThreads + ptx::thread_index().x) * width;
+  ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
-  if (i >= count) return;
-  // Eight loads in flight at a time; the additions keep their order.
-  constexpr int kBatch = 8;
-  float sum = 0;
-  for (int first = 0; first < p.splits; first += kBatch) {
-    float part[kBatch];
-    DOVETAIL_UNROLL
-    for (int j = 0; j < kBatch; ++j) {
-      part[j] = first + j < p.splits ? p.partials[(first + j) * count + i] : 0.0f;
-    }
-    DOVETAIL_UNROLL
-    for (int j = 0; j < kBatch; ++j) sum += part[j];
-  }
-  if (p.bias != nullptr) sum += ptx::to_float(static_cast<const T*>(p.bias)[i % p.n]);
-  if constexpr (std::is_same_v<T, float>) {
-    static_cast<T*>(p.output)[i] = sum;
+  if (i >= p.m * p.n) return;
+  if (width == 4) {
+    reduce_outputs<T, 4>(p, i);
   } else {
-    static_cast<T*>(p.output)[i] = ptx::round_to<T>(sum);
+    reduce_outputs<T, 1>(p, i);
   }
 }
 

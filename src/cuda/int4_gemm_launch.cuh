@@ -63,8 +63,8 @@ Status run_int4_gemm_of(const Int4GemmSchedule& s, const Int4GemmBuffers& b, voi
       .activations = b.activations,
       .weights = static_cast<const std::byte*>(b.weights),
       .scales = static_cast<const std::byte*>(b.scales),
-      .zero_points = a.has_zero_points ? static_cast<const std::byte*>(b.zero_points) : nullptr,
-      .bias = a.has_bias ? b.bias : nullptr,
+      .zero_points = static_cast<const std::byte*>(b.zero_points),
+      .bias = b.bias,
       .output = b.output,
       .partials = static_cast<float*>(b.workspace),
       .m = s.problem.m,
@@ -74,11 +74,13 @@ Status run_int4_gemm_of(const Int4GemmSchedule& s, const Int4GemmBuffers& b, voi
       .slabs = static_cast<int32_t>(s.slabs),
       .slabs_per_split = static_cast<int32_t>(s.slabs_per_split),
       .splits = s.splits,
+      .blocks_m = static_cast<int32_t>(s.blocks_m),
+      .blocks_n = static_cast<int32_t>(s.blocks_n),
       .scale_type = s.problem.scale_type,
   };
   DOVETAIL_RETURN_IF_ERROR(launch_int4_gemm<T>(s, arguments, stream));
   if (s.splits == 1) return Status::success();
-  const int64_t outputs = s.problem.m * a.gemm_n;
+  const int64_t outputs = s.problem.m * a.gemm_n / int4_gemm_reduce_width(a.gemm_n);
   const LaunchConfig reduce{
       .grid = {static_cast<uint32_t>((outputs + kReduceThreads - 1) / kReduceThreads)},
       .block = {kReduceThreads},

@@ -2,6 +2,7 @@
 #include "cuda/int4_gemm_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "layout/int4_layout.h"
 #include "ops/int4_gemm.h"
@@ -12,7 +13,7 @@ namespace {
 
 // The shortest share of K that is worth a block: as many stages as the pipeline holds.
 constexpr std::int64_t kLeastStagesPerSplit = 4;
-constexpr std::int64_t kMostSplits = 64;
+constexpr std::int64_t kMostSplits = 64, kMostWarpgroupSplits = 16;
 
 // Shares the slabs of K, in multiples of `unit`, while the GPU has room for `resident` blocks and a
 // share has at least `least` slabs.
@@ -36,14 +37,27 @@ bool suits_few_rows(const Int4GemmProblem& p) {
          (a.weight_layout == WeightLayout::kCudaV1 || a.group_size == kFewRowsStep);
 }
 
-// The widest block (it reads the activations less often) that leaves nearly every multiprocessor one.
+// Warps of a block: all blocks at once on the GPU, up to four a multiprocessor; beyond, two.
+int few_rows_warps(const Int4GemmFewRowsTile& t, std::int64_t blocks, const CudaDevice& device) {
+  const std::int64_t share = divide_up(blocks, device.multiprocessors);
+  return t.most_warps / static_cast<int>(share <= 4 ? share : 2);
+}
+
+// The widest block (it reads the activations less often) that leaves nearly every multiprocessor
+// one and every warp enough steps. On an H100, one row of 2048 x 8192: 4.1 us with 32 columns, 4.7
+// with 64.
 int choose_few_rows_tile(const Int4GemmProblem& p, const CudaDevice& device) {
   int best = -1;
-  for (int tile = 0; tile < int4_gemm_few_rows_tile_count(p.attributes.group_size); ++tile) {
+  const std::int64_t steps = p.attributes.gemm_k / kFewRowsStep;
+  for (int tile = 0; tile < kInt4GemmFewRowsTileCount; ++tile) {
     const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[tile];
-    if ((p.m > 8) != (t.token_tiles == 2)) continue;
+    if ((p.m > 8) != (t.token_tiles == 2) || !t.takes_group(p.attributes.group_size)) continue;
     const std::int64_t blocks = p.attributes.gemm_n / (16 * t.tiles);
-    if (best < 0 || 10 * blocks >= 9 * device.multiprocessors) best = tile;
+    const int warps = few_rows_warps(t, blocks, device);
+    const bool has_steps = t.token_tiles == 2
+                               ? 2 * steps >= 5 * warps
+                               : blocks > device.multiprocessors || steps >= 2 * warps;
+    if (best < 0 || (10 * blocks >= 9 * device.multiprocessors && has_steps)) best = tile;
   }
   return best;
 }
@@ -63,11 +77,9 @@ void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
   const int ring = int4_gemm_few_rows_slots(t.token_tiles) * s.slot_bytes;
   const int sums = t.tiles * t.token_tiles * 512;
   const int per_warp = std::max(ring, sums);
-  // Two blocks of half the warps share a multiprocessor when there are enough of them.
   const int steps = a.gemm_k / kFewRowsStep;
-  int warps =
-      s.blocks_n > device.multiprocessors && t.most_warps > 8 ? t.most_warps / 2 : t.most_warps;
-  warps = std::min({warps, steps, device.shared_memory_bytes / per_warp});
+  const int warps = std::min(
+      {few_rows_warps(t, s.blocks_n, device), steps, device.shared_memory_bytes / per_warp});
   const int steps_per_warp = static_cast<int>(divide_up(steps, warps));
   s.warps = static_cast<int>(divide_up(steps, steps_per_warp));
   s.shared_bytes = s.warps * per_warp;
@@ -75,32 +87,64 @@ void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
 
 // ---- many rows on sm_90 ----
 
-// Up to 64 rows the row tiles win on an H100 (64 rows of 4096 x 14336: 55.5 against 55.3 us, 32 rows
-// 26 against 51): a lane waits for the scales of each slab.
 bool suits_warpgroup(const Int4GemmProblem& p, const CudaDevice& device) {
   return device.compute_capability == 90 && has_narrow_types(p) &&
-         p.scale_type == p.activation_type && p.m > 64 && p.attributes.gemm_n >= 16;
+         p.scale_type == p.activation_type && p.m > 16 && p.attributes.gemm_n >= 16;
 }
 
-int choose_warpgroup_tile(const Int4GemmProblem& p, const CudaDevice& device) {
-  // The wide tile while it fills the GPU: it converts a weight for as many tokens, and reads tokens
-  // half as often.
-  const Int4GemmAttributes& a = p.attributes;
-  if (int4_gemm_warpgroup_tile_count(a.weight_layout, is_plain_warpgroup(a)) == 1) return 0;
-  const std::int64_t wide = divide_up(p.m, 128) * divide_up(a.gemm_n, 256);
-  return 10 * wide >= 9 * device.multiprocessors ? 1 : 0;
+// Time of the kernel with a tile and a split, in ns. The constants are fitted to 135 measured
+// combinations on an H100, of which this picks the best one or one that is at most 7% slower: a
+// share's start and end, the second launch, each split, the bytes of the sums (they stay in L2).
+constexpr std::int64_t kShareNs = 1000, kReduceNs = 1400, kSplitNs = 250, kReduceBytesPerNs = 6000;
+
+std::int64_t warpgroup_ns(const Int4GemmProblem& p, const Int4GemmWarpgroupTile& t,
+                          std::int64_t slabs, std::int64_t splits, const CudaDevice& device) {
+  const std::int64_t outputs = p.m * p.attributes.gemm_n;
+  const std::int64_t shares =
+      divide_up(p.m, t.tokens) * divide_up(p.attributes.gemm_n, t.columns()) * splits;
+  const std::int64_t turns = divide_up(shares, device.multiprocessors);
+  const std::int64_t ns = turns * (slabs * t.slab_ns + kShareNs);
+  if (splits == 1) return ns;
+  if (turns > 1) return std::numeric_limits<std::int64_t>::max();  // see most_warpgroup_workspace
+  return ns + kReduceNs + splits * (kSplitNs + 8 * outputs / kReduceBytesPerNs);
 }
 
 void schedule_warpgroup(Int4GemmSchedule& s, const CudaDevice& device) {
   const Int4GemmAttributes& a = s.problem.attributes;
   s.kernel = Int4GemmKernel::kWarpgroup;
-  s.tile = choose_warpgroup_tile(s.problem, device);
-  const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s.tile];
-  s.shared_bytes = t.shared_bytes();
   s.slabs = divide_up(a.gemm_k, kSlab);
+  std::int64_t best = 0;
+  for (int tile = 0; tile < kInt4GemmWarpgroupTileCount; ++tile) {
+    const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[tile];
+    for (std::int64_t wanted = 1; wanted <= kMostWarpgroupSplits; ++wanted) {
+      const std::int64_t slabs_per_split = round_up(divide_up(s.slabs, wanted), t.slabs);
+      const std::int64_t splits = divide_up(s.slabs, slabs_per_split);
+      const std::int64_t ns = warpgroup_ns(s.problem, t, slabs_per_split, splits, device);
+      if (best != 0 && ns >= best) continue;
+      best = ns, s.tile = tile;
+      s.slabs_per_split = slabs_per_split, s.splits = static_cast<int>(splits);
+    }
+  }
+  const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s.tile];
+  s.shared_bytes = int4_gemm_warpgroup_shared_bytes(t, is_plain_warpgroup(a));
   s.blocks_m = divide_up(s.problem.m, t.tokens);
   s.blocks_n = divide_up(a.gemm_n, t.columns());
-  split_k(s, device.multiprocessors, 1, 2 * t.stages);
+  s.grid = std::min<std::int64_t>(s.blocks_m * s.blocks_n * s.splits, device.multiprocessors);
+}
+
+std::size_t most_warpgroup_workspace(const Int4GemmProblem& p, const CudaDevice& device) {
+  const std::int64_t slabs = divide_up(p.attributes.gemm_k, kSlab);
+  std::int64_t most = 0;
+  for (const Int4GemmWarpgroupTile& t : kInt4GemmWarpgroupTiles) {
+    const std::int64_t blocks_n = divide_up(p.attributes.gemm_n, t.columns());
+    for (std::int64_t blocks_m = 1; blocks_m * blocks_n <= device.multiprocessors; ++blocks_m) {
+      const std::int64_t splits = std::min({device.multiprocessors / (blocks_m * blocks_n),
+                                            divide_up(slabs, t.slabs), kMostWarpgroupSplits});
+      const std::int64_t rows = std::min(p.m, blocks_m * t.tokens);
+      if (splits > 1) most = std::max(most, splits * rows * p.attributes.gemm_n);
+    }
+  }
+  return static_cast<std::size_t>(most) * sizeof(float);
 }
 
 // ---- any problem ----
@@ -132,6 +176,13 @@ void schedule_row_tiles(Int4GemmSchedule& s, const CudaDevice& device) {
 }
 
 }  // namespace
+
+std::size_t most_int4_gemm_workspace(const Int4GemmProblem& p, const CudaDevice& device) {
+  const Result<Int4GemmSchedule> schedule = schedule_int4_gemm(p, device);
+  const std::size_t planned = schedule.ok() ? schedule->workspace_bytes : 0;
+  if (!suits_warpgroup(p, device)) return planned;
+  return std::max(planned, most_warpgroup_workspace(p, device));
+}
 
 Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const CudaDevice& device,
                                             std::optional<Int4GemmKernel> only) {
@@ -184,10 +235,10 @@ std::string describe(const Int4GemmSchedule& s) {
   return concat("int4_gemm: cuda, ", is_warpgroup ? "wgmma, " : "", "tile ",
                 is_warpgroup ? w.tokens : t.rows(), "x", is_warpgroup ? w.columns() : t.columns(),
                 ", ", is_warpgroup ? w.stages : t.stages, " stages, ",
-                is_warpgroup ? kWarpgroupThreads : t.threads(), " threads, grid ", s.blocks_m, "x",
-                s.blocks_n, "x", s.splits, ", ", s.slabs_per_split * kSlab, " k a block, ",
-                s.shared_bytes, " bytes of shared memory, ", s.workspace_bytes,
-                " bytes of workspace");
+                is_warpgroup ? w.threads() : t.threads(), " threads, grid ", s.blocks_m, "x",
+                s.blocks_n, "x", s.splits, is_warpgroup ? concat(" on ", s.grid, " blocks") : "",
+                ", ", s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
+                " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace");
 }
 
 }  // namespace dovetail::cuda

@@ -80,23 +80,69 @@ constexpr int int4_gemm_blocks(const Int4GemmTile& t, int element_bytes) {
 }
 
 // Few rows: a block owns 16 * tiles columns; its warps share K, a step of 128 k at a time, and load the
-// weights `depth` steps ahead. Up to 8 * token_tiles rows.
+// weights `depth` steps ahead. Up to 8 * token_tiles rows, groups of least_group .. most_group.
 struct Int4GemmFewRowsTile {
   int tiles, token_tiles, depth;
   int most_warps;  // the kernel's register budget: a multiprocessor holds so many
+  int least_group, most_group;
+
+  constexpr bool takes_group(int group_size) const {
+    return least_group <= group_size && group_size <= most_group;
+  }
 };
+// From narrow to wide. Smaller groups than 128 need more registers.
 inline constexpr Int4GemmFewRowsTile kInt4GemmFewRowsTiles[] = {
-    {.tiles = 1, .token_tiles = 1, .depth = 2, .most_warps = 16},
-    {.tiles = 2, .token_tiles = 1, .depth = 1, .most_warps = 16},
-    {.tiles = 1, .token_tiles = 2, .depth = 1, .most_warps = 16},
-    {.tiles = 2, .token_tiles = 2, .depth = 1, .most_warps = 12},
-    {.tiles = 4, .token_tiles = 1, .depth = 1, .most_warps = 16},
-    {.tiles = 4, .token_tiles = 2, .depth = 1, .most_warps = 8},
+    {.tiles = 1,
+     .token_tiles = 1,
+     .depth = 2,
+     .most_warps = 16,
+     .least_group = 32,
+     .most_group = 128},
+    {.tiles = 1,
+     .token_tiles = 2,
+     .depth = 1,
+     .most_warps = 16,
+     .least_group = 32,
+     .most_group = 128},
+    {.tiles = 2,
+     .token_tiles = 1,
+     .depth = 1,
+     .most_warps = 16,
+     .least_group = 32,
+     .most_group = 128},
+    {.tiles = 2,
+     .token_tiles = 2,
+     .depth = 2,
+     .most_warps = 8,
+     .least_group = 32,
+     .most_group = 32},
+    {.tiles = 2,
+     .token_tiles = 2,
+     .depth = 1,
+     .most_warps = 12,
+     .least_group = 64,
+     .most_group = 128},
+    {.tiles = 4,
+     .token_tiles = 1,
+     .depth = 1,
+     .most_warps = 12,
+     .least_group = 32,
+     .most_group = 64},
+    {.tiles = 4,
+     .token_tiles = 1,
+     .depth = 1,
+     .most_warps = 16,
+     .least_group = 128,
+     .most_group = 128},
+    {.tiles = 4,
+     .token_tiles = 2,
+     .depth = 1,
+     .most_warps = 8,
+     .least_group = 128,
+     .most_group = 128},
 };
-// Smaller groups than 128 leave no registers for the wider ones.
-constexpr int int4_gemm_few_rows_tile_count(int group_size) {
-  return group_size == 32 ? 3 : group_size == 64 ? 4 : 6;
-}
+inline constexpr int kInt4GemmFewRowsTileCount =
+    sizeof(kInt4GemmFewRowsTiles) / sizeof(kInt4GemmFewRowsTiles[0]);
 inline constexpr int kFewRowsStep = 128;
 
 // A warp's ring for activations, scales and zero points of a step.
@@ -104,24 +150,45 @@ constexpr int int4_gemm_few_rows_slots(int token_tiles) {
   return token_tiles == 1 ? 4 : 2;
 }
 
-inline constexpr int kWarpgroupThreads = 384;
-// wgmma: a block computes `tokens` rows x 128 * atoms columns of the output; see the kernel's head.
+// wgmma: a block computes `tokens` rows x 64 * atoms * warpgroups columns of the output, `slabs`
+// slabs a stage; see the kernel's head. slab_ns: what a slab takes on an H100, all of it at work.
 struct Int4GemmWarpgroupTile {
-  int tokens, atoms, stages, lag, ahead;
+  int tokens, atoms, slabs, stages, lag, slab_ns;
+  int warpgroups = 2, blocks = 1;
 
-  constexpr int columns() const { return 128 * atoms; }
-  constexpr int shared_bytes() const {
-    return 1024 + stages * tokens * kSlab * 2;
-  }  // aligned inside
+  constexpr int columns() const { return 64 * atoms * warpgroups; }
+  constexpr int threads() const { return 128 * (warpgroups + 1); }
+  constexpr int stage_k() const { return slabs * kSlab; }
 };
-inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
-    {.tokens = 128, .atoms = 1, .stages = 6, .lag = 3, .ahead = 1},
-    {.tokens = 128, .atoms = 2, .stages = 5, .lag = 2, .ahead = 2},
+// Offsets in the constants of a stage, in bytes.
+struct Int4GemmWarpgroupStage {
+  int activation_bytes, scales, zero_points, constant_bytes;
 };
-// edgellm_v1 with zero points or groups of 32 leaves no registers for the wide one.
-constexpr int int4_gemm_warpgroup_tile_count(WeightLayout layout, bool is_plain) {
-  return layout == WeightLayout::kEdgeLlmV1 && !is_plain ? 1 : 2;
+constexpr Int4GemmWarpgroupStage int4_gemm_warpgroup_stage(const Int4GemmWarpgroupTile& t,
+                                                           bool is_plain) {
+  const int scales = t.slabs * t.columns() * 32;
+  const int groups = is_plain ? t.slabs : 2 * t.slabs;
+  const int zero_points = scales + groups * t.columns() * 2;
+  return {t.slabs * t.tokens * kSlab * 2, scales, zero_points,
+          zero_points + (is_plain ? 0 : groups * t.columns())};
 }
+// The ring, aligned to 1024 bytes inside, and room for the sums of each consumer on their way out.
+inline constexpr int kWarpgroupSumBytes = 32 * 136 * 2;
+constexpr int int4_gemm_warpgroup_shared_bytes(const Int4GemmWarpgroupTile& t, bool is_plain) {
+  const Int4GemmWarpgroupStage stage = int4_gemm_warpgroup_stage(t, is_plain);
+  return 1024 + t.stages * (stage.activation_bytes + stage.constant_bytes) +
+         t.warpgroups * kWarpgroupSumBytes;
+}
+inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
+    {.tokens = 32, .atoms = 1, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 325},
+    {.tokens = 32, .atoms = 2, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 510},
+    {.tokens = 64, .atoms = 1, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 395},
+    {.tokens = 64, .atoms = 2, .slabs = 2, .stages = 5, .lag = 3, .slab_ns = 612},
+    {.tokens = 128, .atoms = 1, .slabs = 2, .stages = 4, .lag = 2, .slab_ns = 524},
+    {.tokens = 128, .atoms = 2, .slabs = 2, .stages = 4, .lag = 2, .slab_ns = 880},
+};
+inline constexpr int kInt4GemmWarpgroupTileCount =
+    sizeof(kInt4GemmWarpgroupTiles) / sizeof(kInt4GemmWarpgroupTiles[0]);
 constexpr bool is_plain_warpgroup(const Int4GemmAttributes& a) {
   return a.has_zero_points == 0 && a.group_size != 32;
 }
@@ -133,6 +200,7 @@ struct Int4GemmSchedule {
   int splits = 1;
   std::int64_t slabs = 0, slabs_per_split = 0;
   std::int64_t blocks_m = 0, blocks_n = 0;
+  std::int64_t grid = 0;          // kWarpgroup: blocks that take the shares in turn
   int warps = 0, slot_bytes = 0;  // kFewRows
   int shared_bytes = 0;
   std::size_t workspace_bytes = 0;
@@ -144,6 +212,9 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& problem,
                                             const CudaDevice& device,
                                             std::optional<Int4GemmKernel> only = {});
 std::string describe(const Int4GemmSchedule& schedule);
+// What no device of this kind with at most so many multiprocessors needs more than, for this M. The
+// wgmma kernel's tile changes with both in ways that no search over M foresees.
+std::size_t most_int4_gemm_workspace(const Int4GemmProblem& problem, const CudaDevice& device);
 
 // Only launches. prepare, once per schedule and device, lifts the kernel's shared-memory limit.
 Status prepare_int4_gemm(const Int4GemmSchedule& schedule);

@@ -22,9 +22,12 @@ Status prepare_int4_gemm(const Int4GemmSchedule& s) {
   }
 }
 
-Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream) {
+Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& buffers, void* stream) {
   if (s.problem.m == 0) return Status::success();
   const Int4GemmAttributes& a = s.problem.attributes;
+  Int4GemmBuffers b = buffers;
+  if (a.has_zero_points == 0) b.zero_points = nullptr;
+  if (a.has_bias == 0) b.bias = nullptr;
   for (const auto& [name, pointer, needed, alignment] :
        {std::tuple("activations", b.activations, true, 16),
         std::tuple("weights", b.weights, true, 16), std::tuple("scales", b.scales, true, 16),

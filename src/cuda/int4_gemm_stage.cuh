@@ -25,6 +25,7 @@ struct Int4GemmArguments {
   int64_t m;
   int32_t n, k, group_size;
   int32_t slabs, slabs_per_split, splits;
+  int32_t blocks_m, blocks_n;
   DataType scale_type;
 };
 

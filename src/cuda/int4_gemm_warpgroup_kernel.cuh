@@ -3,282 +3,266 @@
 // more rows than the few-row kernel takes. Weights are the A operand, dequantized in registers and
 // rounded to the activations' type; tokens are the columns of D:
 //
-//                 Tokens
-//               +--------+   two consumer warpgroups of 64 * Atoms weight rows each: a lane's fragments
-//   consumer 0  | atom 0 |   of 64 k are 16 bytes of a cuda_v1 block, from global memory straight to
-//               | atom 1 |   registers, `Ahead` slabs before their use
+//                 tokens
+//               +--------+   consumer warpgroups of 64 * atoms weight rows each: codes and scales
+//   consumer 0  | atom 0 |   from the ring to fragments, half a stage at a time, while the products
+//               | atom 1 |   of the half before run
 //               +--------+
-//   consumer 1  |  ...   |   one producer warpgroup: slabs of 64 k of the activations into a ring of
-//               +--------+   stages (cp.async, swizzled), published `Lag` slabs later
+//   consumer 1  |  ...   |   a producer warpgroup: int4_gemm_warpgroup_stage.cuh
+//               +--------+
+//
+// A block takes shares of the work in turn. A consumer's sums leave through shared memory of its
+// own, some tokens at a time, in 16-byte pieces of rows; the other consumer may still multiply.
 //
 // Plain: no zero points, groups of 64 or 128.
-//
-// Named barriers: 1 + s, stage s is full; 1 + Stages + s, it is empty.
 #pragma once
 
 #include "cuda/int4_decode.cuh"
-#include "cuda/int4_gemm_plan.h"
-#include "cuda/int4_gemm_stage.cuh"
-#include "cuda/ptx/wgmma.cuh"
+#include "cuda/int4_gemm_warpgroup_stage.cuh"
 
 namespace dovetail::cuda {
 
 template <class T, WeightLayout Layout, int Tile, bool Plain>
 struct WarpgroupGemm {
+  using Producer = WarpgroupProducer<Layout, Tile, Plain>;
   static constexpr Int4GemmWarpgroupTile kTile = kInt4GemmWarpgroupTiles[Tile];
+  static constexpr Int4GemmWarpgroupStage kStage = Producer::kStage;
   static constexpr int kTokens = kTile.tokens, kAtoms = kTile.atoms, kStages = kTile.stages;
-  static constexpr int kStageBytes = kTokens * 128;
-  static constexpr int kConsumers = 256, kThreads = kWarpgroupThreads;
-  static_assert(2 * kStages < 16, "named barriers");
+  // A part, of 32 or 64 k, is what is dequantized while the part before is multiplied. Zero points
+  // leave the wide tiles no registers for 64.
+  static constexpr bool kWide = kTokens * kAtoms >= 128;
+  static constexpr int kHalves = !Plain && kWide ? 1 : kTile.slabs;  // of 32 k in a part
+  static constexpr int kParts = 2 * kTile.slabs / kHalves, kSteps = 2 * kHalves;
+  static constexpr int kThreads = kTile.threads();
+  static constexpr int kRingBytes = kStages * (kStage.activation_bytes + kStage.constant_bytes);
+  static_assert(kRingBytes % 16 == 0);
 
-  // Activations, by the 128 threads of the producer.
-  static DOVETAIL_DEVICE void produce(const Int4GemmArguments& p, std::byte* ring,
-                                      int64_t first_row, int begin, int end) {
-    constexpr int kLag = kTile.lag;
-    const int thread = static_cast<int>(ptx::thread_index().x) - kConsumers;
-    const int row = thread / 8, chunk = thread % 8;
-    const auto* from = static_cast<const std::byte*>(p.activations);
-    const int slabs = end - begin;
-    ptx::wait_for_previous_kernel();
-    int slot = 0;
-    DOVETAIL_NO_UNROLL
-    for (int i = 0; i < slabs; ++i) {
-      if (i >= kStages) ptx::barrier_sync(1 + kStages + slot, kThreads);
-      const int k = (begin + i) * kSlab + chunk * 8;
-      std::byte* to = ring + slot * kStageBytes + row * 128 + (chunk ^ (row & 7)) * 16;
-      DOVETAIL_UNROLL
-      for (int r = 0; r < kTokens; r += 16) {
-        const int64_t m = first_row + row + r;
-        const bool valid = m < p.m && k < p.k;
-        ptx::copy_async_16(to + r * 128, valid ? from + (m * p.k + k) * 2 : from, valid ? 16 : 0);
-      }
-      ptx::copy_async_commit();
-      if (i >= kLag) publish<kLag>(slot < kLag ? slot + kStages - kLag : slot - kLag);
-      slot = slot == kStages - 1 ? 0 : slot + 1;
-    }
-    DOVETAIL_NO_UNROLL
-    for (int i = slabs < kLag ? 0 : slabs - kLag; i < slabs; ++i) publish<0>(i % kStages);
-  }
-  template <int Pending>
-  static DOVETAIL_DEVICE void publish(int slot) {
-    ptx::copy_async_wait<Pending>();
-    ptx::fence_shared_for_wgmma();
-    ptx::barrier_arrive(1 + slot, kThreads);
-  }
-
-  // What a lane needs of the weights: rows g and g + 8 of its warp's 16 rows of an atom.
-  struct Weights {
-    static constexpr bool kFragments = Layout == WeightLayout::kCudaV1;
-    const std::byte* words[kAtoms][kFragments ? 1 : 2];
-    int32_t n[kAtoms][2];  // beyond N: another row's, never stored
-
-    DOVETAIL_DEVICE Weights(const Int4GemmArguments& p, int first_row) {
+  // A lane's rows are g and g + 8 of its warp's 16 rows of an atom.
+  struct Codes {
+    uint32_t word[kAtoms][2][2];  // [atom][row][32-k half]
+    DOVETAIL_DEVICE void load(const std::byte* constants, int column) {
       const int lane = static_cast<int>(ptx::lane_index()), g = lane / 4, t = lane % 4;
-      const int64_t row_bytes = static_cast<int64_t>(p.slabs) * 32;
       DOVETAIL_UNROLL
       for (int atom = 0; atom < kAtoms; ++atom) {
-        const int first = first_row + atom * 64;
-        DOVETAIL_UNROLL
-        for (int i = 0; i < 2; ++i) {
-          const int row = first + g + 8 * i;
-          n[atom][i] = row < p.n ? row : p.n - 1;
-          if constexpr (!kFragments) {
-            const int r = n[atom][i];
-            words[atom][i] = p.weights + r / 4 * 4 * row_bytes + r % 4 * 32 + t * 4;
+        const std::byte* at = constants + (column + atom * 64) * 32;
+        if constexpr (Layout == WeightLayout::kCudaV1) {
+          const ptx::Vec4 v = *reinterpret_cast<const ptx::Vec4*>(at + lane * 16);
+          word[atom][0][0] = v.x, word[atom][0][1] = v.y;
+          word[atom][1][0] = v.z, word[atom][1][1] = v.w;
+        } else {
+          DOVETAIL_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            const int row = g + i / 2 * 8, half = i % 2 ^ (row >> 2 & 1);
+            word[atom][i / 2][i % 2] =
+                *reinterpret_cast<const uint32_t*>(at + row * 32 + half * 16 + t * 4);
           }
         }
-        if constexpr (kFragments) {
-          words[atom][0] = p.weights + (first < p.n ? first : 0) * row_bytes + lane * 16;
-        }
       }
-    }
-    // Words of (row g, first 32 k), (g, second), (g + 8, first), (g + 8, second).
-    DOVETAIL_DEVICE ptx::Vec4 load(int atom, int slab) const {
-      if constexpr (kFragments) {
-        return ptx::load_stream_16(words[atom][0] + static_cast<int64_t>(slab) * 512);
-      } else {
-        const std::byte* low = words[atom][0] + static_cast<int64_t>(slab) * 128;
-        const std::byte* high = words[atom][1] + static_cast<int64_t>(slab) * 128;
-        return {ptx::load_constant_4(low), ptx::load_constant_4(low + 16),
-                ptx::load_constant_4(high), ptx::load_constant_4(high + 16)};
-      }
-    }
-    DOVETAIL_DEVICE uint32_t load_scale(const Int4GemmArguments& p, int atom, int i,
-                                        int group) const {
-      return reinterpret_cast<const uint16_t*>(
-          p.scales)[static_cast<int64_t>(group) * p.n + n[atom][i]];
-    }
-    DOVETAIL_DEVICE uint32_t load_zero_point(const Int4GemmArguments& p, int atom, int i,
-                                             int group) const {
-      if (Plain || p.zero_points == nullptr) return 8;
-      return static_cast<uint32_t>(p.zero_points[static_cast<int64_t>(group) * p.n + n[atom][i]]);
     }
   };
 
-  // Scales and zero points of 32 k, as loaded.
   struct Groups {
     uint32_t scale[kAtoms][2], zero_point[kAtoms][2];
-    DOVETAIL_DEVICE void load(const Int4GemmArguments& p, const Weights& weights, int half_slab) {
-      int group = half_slab * 32 / p.group_size;
-      if (!Plain && (p.k & 63) != 0 && half_slab * 32 >= p.k)
-        group = 0;  // padding: its activations are zero
+    DOVETAIL_DEVICE void load(const Int4GemmArguments& p, const std::byte* constants, int column,
+                              int row) {
+      const int g = static_cast<int>(ptx::lane_index()) / 4;
       DOVETAIL_UNROLL
-      for (int atom = 0; atom < kAtoms; ++atom) {
-        DOVETAIL_UNROLL
-        for (int i = 0; i < 2; ++i) {
-          scale[atom][i] = weights.load_scale(p, atom, i, group);
-          zero_point[atom][i] = weights.load_zero_point(p, atom, i, group);
-        }
+      for (int i = 0; i < 2 * kAtoms; ++i) {
+        const int at = row * kTile.columns() + column + i / 2 * 64 + i % 2 * 8 + g;
+        scale[i / 2][i % 2] =
+            reinterpret_cast<const uint16_t*>(constants + kStage.scales)[at] * 0x00010001u;
+        zero_point[i / 2][i % 2] = 8;
+        if (!Plain && p.zero_points != nullptr)
+          zero_point[i / 2][i % 2] = static_cast<uint32_t>(constants[kStage.zero_points + at]);
       }
     }
   };
 
-  // A fragments of two products: (u - z) * s, rounded once.
-  static DOVETAIL_DEVICE void dequantize(uint32_t (&a)[2][4], uint32_t low, uint32_t high,
-                                         const uint32_t (&zero_point)[2],
-                                         const uint32_t (&scale)[2]) {
-    uint32_t pair[2][4];
-    decode_int4<T>(low, zero_point[0], pair[0]);
-    decode_int4<T>(high, zero_point[1], pair[1]);
+  // Of 32 k of an atom, rows g and g + 8: u - z, then the A fragments of two products, (u - z) * s.
+  using Integers = uint32_t[2][4];
+  static DOVETAIL_DEVICE void scale_fragments(uint32_t (&a)[4], uint32_t (&b)[4],
+                                              const Integers& pair, const uint32_t (&scale)[2]) {
     DOVETAIL_UNROLL
-    for (int step = 0; step < 2; ++step) {
-      DOVETAIL_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        a[step][i] = ptx::mul2<T>(pair[i % 2][2 * step + i / 2], scale[i % 2] * 0x00010001u);
-      }
+    for (int i = 0; i < 4; ++i) {
+      a[i] = ptx::mul2<T>(pair[i % 2][i / 2], scale[i % 2]);
+      b[i] = ptx::mul2<T>(pair[i % 2][2 + i / 2], scale[i % 2]);
     }
   }
 
   using Sums = float[kAtoms][kTokens / 8][4];
 
-  // By the two consumers; first_row: of this warp's first 16 weight rows.
+  // Adds `stages` stages from `slot` on; column: this warp's first in the block.
   static DOVETAIL_DEVICE void consume(Sums& sums, const Int4GemmArguments& p, std::byte* ring,
-                                      int first_row, int begin, int end) {
-    constexpr int kAhead =
-        Plain ? kTile.ahead : 1;  // zero points take the registers of a second slab
-    const bool halves = !Plain && p.group_size == 32;  // two groups a slab
-    const Weights weights(p, first_row);
+                                      int column, int stages, int& slot) {
     const ptx::SharedMatrix activations = ptx::shared_matrix(ring);
-    ptx::Vec4 raw[kAhead][kAtoms];
-    DOVETAIL_UNROLL
-    for (int i = 0; i < kAhead; ++i) {
-      DOVETAIL_UNROLL
-      for (int atom = 0; atom < kAtoms; ++atom) {
-        if (begin + i < end) raw[i][atom] = weights.load(atom, begin + i);
-      }
-    }
-    Groups groups, groups_ahead;
-    groups_ahead.load(p, weights, 2 * begin);
-    uint32_t a[2][kAtoms][2][4];  // [32-k half][atom][product][fragment]
-    int slot = 0;
+    const std::byte* constants = ring + kStages * kStage.activation_bytes;
+    // Groups of a stage lie 32 << shift k apart.
+    const int group_shift = p.group_size / 64;  // 0, 1, 2
+    uint32_t a[2][kAtoms][kSteps][4];           // [part % 2]
     DOVETAIL_NO_UNROLL
-    for (int first = begin; first < end; first += kAhead) {
+    for (int i = 0; i < stages; ++i) {
+      ptx::barrier_sync(1 + slot, kThreads);
+      const std::byte* stage = constants + slot * kStage.constant_bytes;
+      Codes codes;
+      Groups groups[kHalves];
       DOVETAIL_UNROLL
-      for (int i = 0; i < kAhead; ++i) {
-        const int slab = first + i;
-        if (slab >= end) break;
+      for (int part = 0; part < kParts; ++part) {
+        Integers integers[kHalves][kAtoms];
         DOVETAIL_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          if (half == 0 || halves) {
-            groups = groups_ahead;
-            const int next = 2 * slab + (halves ? half + 1 : 2);
-            if (next < 2 * end) groups_ahead.load(p, weights, next);
+        for (int half = 0; half < kHalves; ++half) {
+          const int quarter = part * kHalves + half;  // of 32 k in the stage
+          if (quarter % 2 == 0) codes.load(stage + quarter / 2 * kTile.columns() * 32, column);
+          if (!Plain || quarter % 2 == 0) {
+            groups[half].load(p, stage, column, quarter >> group_shift);
+          } else if (half == 1) {
+            groups[1] = groups[0];
           }
           DOVETAIL_UNROLL
           for (int atom = 0; atom < kAtoms; ++atom) {
-            const ptx::Vec4& v = raw[i][atom];
-            dequantize(a[half][atom], half == 0 ? v.x : v.y, half == 0 ? v.z : v.w,
-                       groups.zero_point[atom], groups.scale[atom]);
-          }
-          if (half == 0) {
-            ptx::barrier_sync(1 + slot, kThreads);
-          } else if (slab + kAhead < end) {
             DOVETAIL_UNROLL
-            for (int atom = 0; atom < kAtoms; ++atom)
-              raw[i][atom] = weights.load(atom, slab + kAhead);
-          }
-          ptx::fence_wgmma();
-          DOVETAIL_UNROLL
-          for (int step = 0; step < 2; ++step) {
-            const ptx::SharedMatrix b = activations.advanced(
-                static_cast<uint32_t>(slot * kStageBytes + half * 64 + step * 32));
-            DOVETAIL_UNROLL
-            for (int atom = 0; atom < kAtoms; ++atom) {
-              ptx::wgmma_along_k<T, kTokens>(sums[atom], a[half][atom][step], b);
+            for (int row = 0; row < 2; ++row) {
+              decode_int4<T>(codes.word[atom][row][quarter % 2], groups[half].zero_point[atom][row],
+                             integers[half][atom][row]);
             }
           }
-          ptx::commit_wgmma();
-          ptx::wait_wgmma<1>();  // the half before this one, and with it the stage before this one
-          if (half == 0 && slab > begin && slab - 1 + kStages < end) {
-            ptx::barrier_arrive(1 + kStages + (slot == 0 ? kStages - 1 : slot - 1), kThreads);
+        }
+        // The part two before this one is done: its fragments may be written again. At the second
+        // part that is the stage before this one.
+        ptx::wait_wgmma<1>();
+        if (part == 1 && i > 0) free_stage_before(slot);
+        DOVETAIL_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+          DOVETAIL_UNROLL
+          for (int atom = 0; atom < kAtoms; ++atom) {
+            scale_fragments(a[part % 2][atom][half * 2], a[part % 2][atom][half * 2 + 1],
+                            integers[half][atom], groups[half].scale[atom]);
           }
         }
-        slot = slot == kStages - 1 ? 0 : slot + 1;
+        ptx::fence_wgmma();
+        DOVETAIL_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          const int k16 = part * kSteps + step, at = k16 / 4 * kTokens * 128 + k16 % 4 * 32;
+          const ptx::SharedMatrix b =
+              activations.advanced(static_cast<uint32_t>(slot * kStage.activation_bytes + at));
+          DOVETAIL_UNROLL
+          for (int atom = 0; atom < kAtoms; ++atom) {
+            ptx::wgmma<T, kTokens, false>(sums[atom], a[part % 2][atom][step], b);
+          }
+        }
+        ptx::commit_wgmma();
       }
+      slot = slot == kStages - 1 ? 0 : slot + 1;
     }
     DOVETAIL_UNROLL
     for (int atom = 0; atom < kAtoms; ++atom) ptx::wait_wgmma<0>(sums[atom]);
+    free_stage_before(slot);
+  }
+  static DOVETAIL_DEVICE void free_stage_before(int slot) {
+    ptx::barrier_arrive(1 + kStages + (slot == 0 ? kStages - 1 : slot - 1), kThreads);
   }
 
-  static DOVETAIL_DEVICE void store(const Sums& sums, const Int4GemmArguments& p,
-                                    int64_t first_token, int first_row, int split) {
+  // Through `shared` [tokens of a round, columns + a pad: a warp's stores are in different banks].
+  template <class Out>
+  static DOVETAIL_DEVICE void store(const Sums& sums, const Int4GemmArguments& p, std::byte* shared,
+                                    Out* out, int64_t first_token, int first_column) {
+    constexpr int kElements = 16 / static_cast<int>(sizeof(Out)), kColumns = kAtoms * 64;
+    constexpr int kPitch = kColumns + kElements;
+    constexpr int kMost = kWarpgroupSumBytes / (kPitch * static_cast<int>(sizeof(Out))) / 8 * 8;
+    constexpr int kRound = kMost < kTokens ? (kMost & 64 ? 64 : kMost & 32 ? 32 : 16) : kTokens;
+    static_assert(kTokens % kRound == 0);
     const int lane = static_cast<int>(ptx::lane_index()), g = lane / 4, t = lane % 4;
-    const int64_t first = first_token + 2 * t;
-    const int rows = static_cast<int>(p.m - first < kTokens ? p.m - first : kTokens);
-    DOVETAIL_UNROLL
-    for (int i = 0; i < 2 * kAtoms; ++i) {
-      const int atom = i / 2, n = first_row + atom * 64 + g + 8 * (i % 2);
-      if (n >= p.n) break;
-      if (p.splits > 1) {
-        float* at = p.partials + (split * p.m + first) * p.n + n;
+    const int thread = static_cast<int>(ptx::thread_index().x) % 128;
+    const int barrier = 15 - static_cast<int>(ptx::warp_index()) / 4;
+    Out* tile = reinterpret_cast<Out*>(shared);
+    const int column = thread / 32 * 16 + g;
+    float bias[2 * kAtoms] = {};
+    if constexpr (!std::is_same_v<Out, float>) {
+      if (p.bias != nullptr) {
         DOVETAIL_UNROLL
-        for (int j = 0; j < kTokens / 4; ++j) {
-          const int row = j / 2 * 8 + j % 2;
-          if (row < rows)
-            at[static_cast<int64_t>(row) * p.n] = sums[atom][j / 2][i % 2 * 2 + j % 2];
-        }
-      } else {
-        const float bias =
-            p.bias != nullptr ? ptx::to_float(static_cast<const T*>(p.bias)[n]) : 0.0f;
-        T* at = static_cast<T*>(p.output) + first * p.n + n;
-        DOVETAIL_UNROLL
-        for (int j = 0; j < kTokens / 4; ++j) {
-          const int row = j / 2 * 8 + j % 2;
-          if (row < rows) {
-            at[static_cast<int64_t>(row) * p.n] =
-                ptx::round_to<T>(sums[atom][j / 2][i % 2 * 2 + j % 2] + bias);
-          }
+        for (int i = 0; i < 2 * kAtoms; ++i) {
+          const int n = first_column + column + i / 2 * 64 + i % 2 * 8;
+          if (n < p.n) bias[i] = ptx::to_float(static_cast<const T*>(p.bias)[n]);
         }
       }
     }
+    constexpr int kChunks = kColumns / kElements;  // of 16 bytes in a row
+    const int rows = static_cast<int>(p.m - first_token < kTokens ? p.m - first_token : kTokens);
+    const int from_column = thread % kChunks * kElements;
+    const int columns = p.n - first_column - from_column;
+    const bool whole = p.n % kElements == 0;
+    DOVETAIL_UNROLL
+    for (int first = 0; first < kTokens; first += kRound) {
+      if (first >= rows) break;
+      if (first > 0) ptx::barrier_sync(barrier, 128);
+      DOVETAIL_UNROLL
+      for (int i = 0; i < 2 * kAtoms; ++i) {
+        DOVETAIL_UNROLL
+        for (int j = 0; j < kRound / 4; ++j) {
+          const float v = sums[i / 2][first / 8 + j / 2][i % 2 * 2 + j % 2] + bias[i];
+          Out& to = tile[(j / 2 * 8 + 2 * t + j % 2) * kPitch + column + i / 2 * 64 + i % 2 * 8];
+          if constexpr (std::is_same_v<Out, float>) {
+            to = v;
+          } else {
+            to = ptx::round_to<T>(v);
+          }
+        }
+      }
+      ptx::barrier_sync(barrier, 128);
+      DOVETAIL_NO_UNROLL
+      for (int row = thread / kChunks; row < kRound && first + row < rows; row += 128 / kChunks) {
+        const Out* from = tile + row * kPitch + from_column;
+        Out* to = out + (first_token + first + row) * p.n + first_column + from_column;
+        if (whole) {
+          if (columns > 0)
+            *reinterpret_cast<ptx::Vec4*>(to) = *reinterpret_cast<const ptx::Vec4*>(from);
+        } else {
+          DOVETAIL_NO_UNROLL
+          for (int i = 0; i < kElements && i < columns; ++i) to[i] = from[i];
+        }
+      }
+    }
+    ptx::barrier_sync(barrier, 128);  // for the next share
   }
 };
 
-// grid: (blocks of tokens, blocks of weight rows, splits)
 template <class T, WeightLayout Layout, int Tile, bool Plain>
-DOVETAIL_KERNEL(kWarpgroupThreads, 1)
+DOVETAIL_KERNEL(kInt4GemmWarpgroupTiles[Tile].threads(), kInt4GemmWarpgroupTiles[Tile].blocks)
 int4_gemm_warpgroup_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmArguments p) {
   using Gemm = WarpgroupGemm<T, Layout, Tile, Plain>;
-  constexpr bool kMoveRegisters = Gemm::kTile.tokens * Gemm::kTile.atoms > 128;
+  constexpr Int4GemmWarpgroupTile kTile = Gemm::kTile;
+  // Registers that the producer leaves to the consumers, of all that the block was started with.
+  constexpr bool kMoveRegisters = Gemm::kWide;
+  constexpr int kAll = 65536 / kTile.threads() / 8 * 8 * kTile.threads(), kProducers = 56;
+  constexpr int kConsumers = (kAll - kProducers * 128) / (128 * kTile.warpgroups) / 8 * 8;
   auto* start = ptx::shared_memory<std::byte>();
   std::byte* ring = start + (1024 - reinterpret_cast<uintptr_t>(start) % 1024) % 1024;
-  const int64_t first_token = static_cast<int64_t>(ptx::block_index().x) * Gemm::kTokens;
-  const int split = static_cast<int>(ptx::block_index().z);
-  const int begin = split * p.slabs_per_split;
-  const int end = begin + p.slabs_per_split < p.slabs ? begin + p.slabs_per_split : p.slabs;
   ptx::let_next_kernel_start();
-  const int warp = static_cast<int>(ptx::warp_index());
-  if (warp >= 8) {
-    if constexpr (kMoveRegisters) ptx::give_up_registers<56>();
-    Gemm::produce(p, ring, first_token, begin, end);
+  // Uniform, so that addresses of stages stay in uniform registers.
+  const int warp = static_cast<int>(ptx::shuffle(ptx::warp_index(), 0));
+  if (warp >= 4 * kTile.warpgroups) {
+    if constexpr (kMoveRegisters) ptx::give_up_registers<kProducers>();
+    typename Gemm::Producer(p, ring).run();
   } else {
-    if constexpr (kMoveRegisters) ptx::take_registers<224>();
-    const int first_row = static_cast<int>(ptx::block_index().y) * Gemm::kTile.columns() +
-                          warp / 4 * 64 * Gemm::kAtoms + warp % 4 * 16;
-    typename Gemm::Sums sums = {};
-    Gemm::consume(sums, p, ring, first_row, begin, end);
-    ptx::wait_for_previous_kernel();
-    Gemm::store(sums, p, first_token, first_row, split);
+    if constexpr (kMoveRegisters) ptx::take_registers<kConsumers>();
+    const int warpgroup = warp / 4, first = warpgroup * 64 * Gemm::kAtoms;
+    std::byte* shared = ring + Gemm::kRingBytes + warpgroup * kWarpgroupSumBytes;
+    const int count = WarpgroupShare<Tile>::count(p);
+    int slot = 0;
+    DOVETAIL_NO_UNROLL
+    for (int index = static_cast<int>(ptx::block_index().x); index < count;
+         index += static_cast<int>(ptx::grid_size().x)) {
+      const WarpgroupShare<Tile> share(p, index);
+      typename Gemm::Sums sums = {};
+      Gemm::consume(sums, p, ring, first + warp % 4 * 16, share.stages(), slot);
+      ptx::wait_for_previous_kernel();
+      if (p.splits > 1) {
+        Gemm::store(sums, p, shared, p.partials + share.split * p.m * p.n, share.first_token,
+                    share.first_column + first);
+      } else {
+        Gemm::store(sums, p, shared, static_cast<T*>(p.output), share.first_token,
+                    share.first_column + first);
+      }
+    }
   }
 }
 

@@ -25,7 +25,7 @@ Int4GemmWarpgroupFunction find_int4_gemm_warpgroup_kernel(const Int4GemmSchedule
   const auto tile = static_cast<size_t>(s.tile);
   const Int4GemmAttributes& a = s.problem.attributes;
   const auto of = [&](auto layout, auto is_plain) {
-    using Tiles = std::make_integer_sequence<int, int4_gemm_warpgroup_tile_count(layout, is_plain)>;
+    using Tiles = std::make_integer_sequence<int, kInt4GemmWarpgroupTileCount>;
     return int4_gemm_warpgroup_row<T, layout, is_plain>(Tiles{})[tile];
   };
   constexpr std::integral_constant<WeightLayout, WeightLayout::kCudaV1> kCuda;
@@ -40,9 +40,8 @@ template <class T>
 Status launch_int4_gemm_warpgroup(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
                                   void* stream) {
   const LaunchConfig config{
-      .grid = {static_cast<uint32_t>(s.blocks_m), static_cast<uint32_t>(s.blocks_n),
-               static_cast<uint32_t>(s.splits)},
-      .block = {kWarpgroupThreads},
+      .grid = {static_cast<uint32_t>(s.grid)},
+      .block = {static_cast<uint32_t>(kInt4GemmWarpgroupTiles[s.tile].threads())},
       .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
       .stream = stream,
       .overlap_previous = s.overlap_kernels};

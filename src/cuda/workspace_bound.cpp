@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "cuda/int4_gemm_plan.h"
 #include "dovetail/cuda.h"
 
 namespace dovetail {
@@ -51,6 +52,9 @@ class Bound {
       const auto planned = plan(problem, gpu);
       if (planned.ok()) {
         bytes_ = std::max(bytes_.value_or(0), planned->workspace_bytes());
+        if constexpr (std::is_same_v<Problem, Int4GemmProblem>) {
+          bytes_ = std::max(*bytes_, cuda::most_int4_gemm_workspace(problem, gpu));
+        }
       } else if (reason_.ok()) {
         reason_ = planned.status();
       }

@@ -71,8 +71,8 @@ TEST(Int4GemmPlan, FewRowsShareKAmongTheWarpsOfABlock) {
             ASSERT_TRUE(s.ok()) << s.status().message();
             SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
             ASSERT_EQ(s->kernel, Int4GemmKernel::kFewRows);
-            ASSERT_LT(s->tile, int4_gemm_few_rows_tile_count(group));
             const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[s->tile];
+            EXPECT_TRUE(t.takes_group(group));
             EXPECT_GE(8 * t.token_tiles, m);
             EXPECT_EQ(s->blocks_n * 16 * t.tiles, n);
             EXPECT_GE(s->warps, 1);
@@ -83,6 +83,37 @@ TEST(Int4GemmPlan, FewRowsShareKAmongTheWarpsOfABlock) {
             EXPECT_LE(s->shared_bytes, shared_kb * 1024);
             EXPECT_EQ(s->workspace_bytes, 0u);
           }
+        }
+      }
+    }
+  }
+}
+
+TEST(Int4GemmPlan, WarpgroupSharesCoverTheProduct) {
+  for (const int multiprocessors : kMultiprocessors) {
+    const CudaDevice device{.compute_capability = 90,
+                            .multiprocessors = multiprocessors,
+                            .shared_memory_bytes = 227 * 1024};
+    for (const bool is_plain : {true, false}) {
+      for (const std::int64_t m : {17, 33, 65, 200, 4096}) {
+        for (const auto& [n, k] : {std::pair(16, 128), std::pair(1000, 4160),
+                                   std::pair(14336, 4096), std::pair(128256, 2048)}) {
+          Int4GemmProblem p = problem(m, n, k, DataType::kFloat16);
+          p.attributes.group_size = 32;
+          p.attributes.has_zero_points = is_plain ? 0 : 1;
+          const auto s = schedule_int4_gemm(p, device);
+          ASSERT_TRUE(s.ok()) << s.status().message();
+          SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
+          ASSERT_EQ(s->kernel, Int4GemmKernel::kWarpgroup);
+          const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s->tile];
+          EXPECT_GE(s->blocks_m * t.tokens, m);
+          EXPECT_GE(s->blocks_n * t.columns(), n);
+          EXPECT_EQ(s->slabs_per_split % t.slabs, 0);
+          EXPECT_GE(s->splits * s->slabs_per_split, s->slabs);
+          EXPECT_LT((s->splits - 1) * s->slabs_per_split, s->slabs) << "a split without work";
+          EXPECT_LE(s->grid, multiprocessors);
+          EXPECT_EQ(s->splits > 1 && s->grid != s->blocks_m * s->blocks_n * s->splits, false);
+          EXPECT_LE(s->workspace_bytes, most_int4_gemm_workspace(p, device));
         }
       }
     }
@@ -101,12 +132,18 @@ TEST(Int4GemmPlan, ChoosesTheKernelForTheDevice) {
   EXPECT_EQ(plan(1, 14336, 4096, h100),
             "int4_gemm: cuda, few rows, 8x64, 8 warps share k, grid 224, "
             "16384 bytes of shared memory");
-  EXPECT_EQ(plan(128, 4096, 14336, h100),
-            "int4_gemm: cuda, wgmma, tile 128x128, 6 stages, 384 threads, grid 1x32x4, "
-            "3584 k a block, 99328 bytes of shared memory, 8388608 bytes of workspace");
-  EXPECT_EQ(plan(2048, 4096, 4096, h100),
-            "int4_gemm: cuda, wgmma, tile 128x256, 5 stages, 384 threads, grid 16x16x1, "
-            "4096 k a block, 82944 bytes of shared memory, 0 bytes of workspace");
+  EXPECT_EQ(
+      plan(128, 4096, 14336, h100),
+      "int4_gemm: cuda, wgmma, tile 128x256, 4 stages, 384 threads, grid 1x16x8 on 128 blocks, "
+      "1792 k a block, 219136 bytes of shared memory, 16777216 bytes of workspace");
+  EXPECT_EQ(
+      plan(32, 4096, 4096, h100),
+      "int4_gemm: cuda, wgmma, tile 32x128, 6 stages, 384 threads, grid 1x32x4 on 128 blocks, "
+      "1024 k a block, 119808 bytes of shared memory, 2097152 bytes of workspace");
+  EXPECT_EQ(
+      plan(2048, 4096, 4096, h100),
+      "int4_gemm: cuda, wgmma, tile 128x256, 4 stages, 384 threads, grid 16x16x1 on 132 blocks, "
+      "4096 k a block, 219136 bytes of shared memory, 0 bytes of workspace");
   CudaDevice other = h100;
   other.compute_capability = 100;
   EXPECT_EQ(plan(2048, 4096, 4096, other),

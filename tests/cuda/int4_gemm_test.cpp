@@ -35,12 +35,8 @@ DeviceBuffer<std::byte> on_device(const void* data, std::int64_t bytes) {
 }
 
 // Runs twice on one workspace; the result, or a sentence.
-std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& result,
-                int* splits = nullptr, std::optional<cuda::Int4GemmKernel> only = {}) {
+std::string run(Int4GemmInstance& instance, const cuda::Int4GemmSchedule& schedule, Bytes& result) {
   const Int4GemmProblem& p = instance.problem();
-  const auto schedule = cuda::schedule_int4_gemm(p, device, only);
-  if (!schedule.ok()) return schedule.status().message();
-  if (splits != nullptr) *splits = schedule->splits;
   const Int4GemmBuffers host = instance.buffers();
   const auto element = static_cast<std::int64_t>(size_of(p.activation_type));
   const std::int64_t n = p.attributes.gemm_n, groups = scales_shape(p.attributes).count();
@@ -50,13 +46,13 @@ std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& res
       on_device(host.scales, groups * static_cast<std::int64_t>(size_of(p.scale_type)));
   const auto zero_points = on_device(host.zero_points, groups);
   const auto bias = on_device(host.bias, n * element);
-  DeviceBuffer<std::byte> workspace(schedule->workspace_bytes);
-  const Status prepared = cuda::prepare_int4_gemm(*schedule);
+  DeviceBuffer<std::byte> workspace(schedule.workspace_bytes);
+  const Status prepared = cuda::prepare_int4_gemm(schedule);
   if (!prepared.ok()) return prepared.message();
   for (int round = 0; round < 2; ++round) {
     DeviceBuffer<std::byte> output(static_cast<size_t>(p.m * n * element));
     const Status status =
-        cuda::run_int4_gemm(*schedule,
+        cuda::run_int4_gemm(schedule,
                             {.activations = activations.data(),
                              .weights = weights.data(),
                              .scales = scales.data(),
@@ -71,6 +67,14 @@ std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& res
     result = got;
   }
   return "";
+}
+
+std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& result,
+                int* splits = nullptr, std::optional<cuda::Int4GemmKernel> only = {}) {
+  const auto schedule = cuda::schedule_int4_gemm(instance.problem(), device, only);
+  if (!schedule.ok()) return schedule.status().message();
+  if (splits != nullptr) *splits = schedule->splits;
+  return run(instance, *schedule, result);
 }
 
 // wgmma multiplies weights that were rounded to the activations' type.
@@ -152,6 +156,35 @@ TEST(Int4GemmSplits, EveryKernelIsRight) {
     }
   }
   EXPECT_GE(kernels, 10);
+}
+
+// Every tile of the wgmma kernel with shares left over for a second and third turn of its blocks: K
+// split in pieces of unequal length, the last one not a whole stage; ragged M; N that ends in a tile,
+// and once in the middle of 16 bytes.
+TEST(Int4GemmWarpgroup, EveryTileIsRight) {
+  for (int tile = 0; tile < cuda::kInt4GemmWarpgroupTileCount; ++tile) {
+    const cuda::Int4GemmWarpgroupTile& t = cuda::kInt4GemmWarpgroupTiles[tile];
+    for (const bool is_plain : {true, false}) {
+      const DataType type = tile % 2 == 0 ? DataType::kFloat16 : DataType::kBFloat16;
+      const int n = t.columns() + (is_plain ? 24 : 21), group = is_plain ? 64 : 32;
+      const int k = t.slabs * cuda::kSlab * (t.stages + 2) - (is_plain ? 64 : 32);
+      const Int4GemmCase c{"tile", t.tokens + 3, n,         k,        group,
+                           type,   type,         !is_plain, is_plain, Int4GemmData::kBell};
+      for (const WeightLayout layout : {WeightLayout::kCudaV1, WeightLayout::kEdgeLlmV1}) {
+        Int4GemmInstance instance(c, layout);
+        auto s =
+            *cuda::schedule_int4_gemm(instance.problem(), kH100, cuda::Int4GemmKernel::kWarpgroup);
+        s.tile = tile, s.splits = 2, s.blocks_m = 2, s.blocks_n = 2, s.grid = 3;
+        s.slabs_per_split = t.slabs * (t.stages + 1);
+        s.shared_bytes = cuda::int4_gemm_warpgroup_shared_bytes(t, is_plain);
+        s.workspace_bytes = static_cast<size_t>(2 * c.m * n) * sizeof(float);
+        SCOPED_TRACE(testing::Message() << describe(s));
+        Bytes result;
+        ASSERT_EQ(run(instance, s, result), "");
+        EXPECT_EQ(instance.judge(precision_of(s.kernel, c), result.data()), "");
+      }
+    }
+  }
 }
 
 TEST(Int4GemmRun, NamesABadPointer) {

@@ -103,12 +103,16 @@ DOVETAIL_SIMT_TWIN void wgmma_twin(float (&d)[N / 8][4], const A& a, const Share
 #endif
 
 #define DOVETAIL_D4(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
+#define DOVETAIL_D8 DOVETAIL_D4(0), DOVETAIL_D4(1)
+#define DOVETAIL_D16 DOVETAIL_D8, DOVETAIL_D4(2), DOVETAIL_D4(3)
 #define DOVETAIL_D32                                                                              \
   DOVETAIL_D4(0), DOVETAIL_D4(1), DOVETAIL_D4(2), DOVETAIL_D4(3), DOVETAIL_D4(4), DOVETAIL_D4(5), \
       DOVETAIL_D4(6), DOVETAIL_D4(7)
 #define DOVETAIL_D64                                                                               \
   DOVETAIL_D32, DOVETAIL_D4(8), DOVETAIL_D4(9), DOVETAIL_D4(10), DOVETAIL_D4(11), DOVETAIL_D4(12), \
       DOVETAIL_D4(13), DOVETAIL_D4(14), DOVETAIL_D4(15)
+#define DOVETAIL_LIST8 "{%0, %1, %2, %3, %4, %5, %6, %7}"
+#define DOVETAIL_LIST16 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}"
 #define DOVETAIL_LIST32                                                     \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
@@ -147,63 +151,34 @@ DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const SharedMatrix& a, const Sh
 #endif
 }
 
-// d += A B: A in registers, B in shared memory by k.
-template <class T, int N>
+// d += A B: A in registers, B in shared memory, along k or by k.
+template <class T, int N, bool ByK = true>
 DOVETAIL_DEVICE void wgmma(float (&d)[N / 8][4], const uint32_t (&a)[4],
                            const SharedMatrix& b DOVETAIL_SITE) {
-  static_assert(N == 64 || N == 128);
+  static_assert(N == 16 || N == 32 || N == 64 || N == 128);
 #if defined(DOVETAIL_SIMT_HOST)
-  wgmma_twin<T, N>(d, a, b, /*by_k=*/true, true, site);
+  wgmma_twin<T, N>(d, a, b, ByK, true, site);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define DOVETAIL_WGMMA_A(shape_and_types, list, operands, regs, db)                       \
-  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db \
-               ", 1, 1, 1, 1;"                                                            \
-               : operands                                                                 \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits))
-  if constexpr (N == 64 && kIsHalf<T>) {
-    DOVETAIL_WGMMA_A("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32, "{%32, %33, %34, %35}",
-                     "%36");
-  } else if constexpr (N == 64) {
-    DOVETAIL_WGMMA_A("m64n64k16.f32.bf16.bf16", DOVETAIL_LIST32, DOVETAIL_D32,
-                     "{%32, %33, %34, %35}", "%36");
-  } else if constexpr (kIsHalf<T>) {
-    DOVETAIL_WGMMA_A("m64n128k16.f32.f16.f16", DOVETAIL_LIST64, DOVETAIL_D64,
-                     "{%64, %65, %66, %67}", "%68");
-  } else {
-    DOVETAIL_WGMMA_A("m64n128k16.f32.bf16.bf16", DOVETAIL_LIST64, DOVETAIL_D64,
-                     "{%64, %65, %66, %67}", "%68");
+// `sums` registers of D come first in the list of operands.
+#define DOVETAIL_WGMMA_A_OF(types, n, sums, regs, db, by_k)                               \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16" types " " DOVETAIL_LIST##sums \
+               ", " regs ", " db ", 1, 1, 1, " by_k ";"                                   \
+               : DOVETAIL_D##sums                                                         \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "n"(ByK ? 1 : 0))
+#define DOVETAIL_WGMMA_A(...)                           \
+  if constexpr (kIsHalf<T>) {                           \
+    DOVETAIL_WGMMA_A_OF(".f32.f16.f16", __VA_ARGS__);   \
+  } else {                                              \
+    DOVETAIL_WGMMA_A_OF(".f32.bf16.bf16", __VA_ARGS__); \
   }
-#else
-  (void)d, (void)a, (void)b;
-  __trap();
-#endif
-}
-
-// d += A B: A in registers, B in shared memory along k.
-template <class T, int N>
-DOVETAIL_DEVICE void wgmma_along_k(float (&d)[N / 8][4], const uint32_t (&a)[4],
-                                   const SharedMatrix& b DOVETAIL_SITE) {
-  static_assert(N == 64 || N == 128);
-#if defined(DOVETAIL_SIMT_HOST)
-  wgmma_twin<T, N>(d, a, b, /*by_k=*/false, true, site);
-#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define DOVETAIL_WGMMA_AK(shape_and_types, list, operands, regs, db)                      \
-  asm volatile("wgmma.mma_async.sync.aligned." shape_and_types " " list ", " regs ", " db \
-               ", 1, 1, 1, 0;"                                                            \
-               : operands                                                                 \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits))
-  if constexpr (N == 64 && kIsHalf<T>) {
-    DOVETAIL_WGMMA_AK("m64n64k16.f32.f16.f16", DOVETAIL_LIST32, DOVETAIL_D32,
-                      "{%32, %33, %34, %35}", "%36");
+  if constexpr (N == 16) {
+    DOVETAIL_WGMMA_A(16, 8, "{%8, %9, %10, %11}", "%12", "%13")
+  } else if constexpr (N == 32) {
+    DOVETAIL_WGMMA_A(32, 16, "{%16, %17, %18, %19}", "%20", "%21")
   } else if constexpr (N == 64) {
-    DOVETAIL_WGMMA_AK("m64n64k16.f32.bf16.bf16", DOVETAIL_LIST32, DOVETAIL_D32,
-                      "{%32, %33, %34, %35}", "%36");
-  } else if constexpr (kIsHalf<T>) {
-    DOVETAIL_WGMMA_AK("m64n128k16.f32.f16.f16", DOVETAIL_LIST64, DOVETAIL_D64,
-                      "{%64, %65, %66, %67}", "%68");
+    DOVETAIL_WGMMA_A(64, 32, "{%32, %33, %34, %35}", "%36", "%37")
   } else {
-    DOVETAIL_WGMMA_AK("m64n128k16.f32.bf16.bf16", DOVETAIL_LIST64, DOVETAIL_D64,
-                      "{%64, %65, %66, %67}", "%68");
+    DOVETAIL_WGMMA_A(128, 64, "{%64, %65, %66, %67}", "%68", "%69")
   }
 #else
   (void)d, (void)a, (void)b;
