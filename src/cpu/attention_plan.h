@@ -19,7 +19,7 @@
 
 namespace dovetail {
 
-inline constexpr std::int64_t kMostRows = 128;
+inline constexpr std::int64_t kMostRows = 256;
 inline constexpr std::int64_t kItemsPerThread = 4;
 inline constexpr std::int64_t kFewestSplitKeys =
     256;  // a split below this costs more than it saves
