@@ -122,13 +122,32 @@ DOVETAIL_ALWAYS_INLINE float sum(Vec x) {
   const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
 }
-// Sums of eight vectors, in order.
-DOVETAIL_ALWAYS_INLINE void sum_eight(const Vec* x, float* out) {
+// Lane i: the sum of x[i], of eight vectors.
+DOVETAIL_ALWAYS_INLINE Vec sums_of(const Vec* x) {
   const Vec a = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
   const Vec b = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
   const Vec low = _mm256_permute2f128_ps(a, b, 0x20);
   const Vec high = _mm256_permute2f128_ps(a, b, 0x31);
-  _mm256_storeu_ps(out, _mm256_add_ps(low, high));
+  return _mm256_add_ps(low, high);
+}
+DOVETAIL_ALWAYS_INLINE void sum_eight(const Vec* x, float* out) {
+  _mm256_storeu_ps(out, sums_of(x));
+}
+// In both lanes of a quarter of the vector: the larger one, or their sum.
+DOVETAIL_ALWAYS_INLINE Vec largest_of_quarters(Vec x) {
+  return larger(x, _mm256_permute_ps(x, 0xb1));
+}
+DOVETAIL_ALWAYS_INLINE Vec sum_of_quarters(Vec x) {
+  return add(x, _mm256_permute_ps(x, 0xb1));
+}
+// Four floats, a quarter of the vector each; and back.
+DOVETAIL_ALWAYS_INLINE Vec spread(const float* four) {
+  return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(four)),
+                                  _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+}
+DOVETAIL_ALWAYS_INLINE void first_of_quarters(Vec x, float* four) {
+  const Vec firsts = _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+  _mm_storeu_ps(four, _mm256_castps256_ps128(firsts));
 }
 DOVETAIL_ALWAYS_INLINE float largest(Vec x) {
   const __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

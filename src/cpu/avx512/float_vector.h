@@ -134,6 +134,44 @@ DOVETAIL_ALWAYS_INLINE void sum_eight(const Vec* x, float* out) {
   const __m256 high = _mm256_permute2f128_ps(a, b, 0x31);
   _mm256_storeu_ps(out, _mm256_add_ps(low, high));
 }
+// Lane i: the sum of x[i], of 16 vectors. Comments: what a 128-bit quarter holds.
+DOVETAIL_ALWAYS_INLINE Vec sums_of(const Vec* x) {
+  Vec pairs[8];  // a02 b02 a13 b13
+  for (int i = 0; i < 8; ++i) {
+    pairs[i] = add(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]),
+                   _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+  }
+  Vec fours[4];  // a b c d, each of its quarter
+  for (int i = 0; i < 4; ++i) {
+    fours[i] = add(_mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], 0x44),
+                   _mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], 0xee));
+  }
+  Vec halves_of[2];  // two quarters of the first four, two of the second
+  for (int i = 0; i < 2; ++i) {
+    halves_of[i] = add(_mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0x88),
+                       _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0xdd));
+  }
+  return add(_mm512_shuffle_f32x4(halves_of[0], halves_of[1], 0x88),
+             _mm512_shuffle_f32x4(halves_of[0], halves_of[1], 0xdd));
+}
+// In all lanes of a quarter of the vector: its largest lane, or their sum.
+DOVETAIL_ALWAYS_INLINE Vec largest_of_quarters(Vec x) {
+  x = larger(x, _mm512_permute_ps(x, 0xb1));
+  return larger(x, _mm512_permute_ps(x, 0x4e));
+}
+DOVETAIL_ALWAYS_INLINE Vec sum_of_quarters(Vec x) {
+  x = add(x, _mm512_permute_ps(x, 0xb1));
+  return add(x, _mm512_permute_ps(x, 0x4e));
+}
+// Four floats, a quarter of the vector each; and back.
+DOVETAIL_ALWAYS_INLINE Vec spread(const float* four) {
+  const __m512i index = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  return _mm512_permutexvar_ps(index, _mm512_castps128_ps512(_mm_loadu_ps(four)));
+}
+DOVETAIL_ALWAYS_INLINE void first_of_quarters(Vec x, float* four) {
+  const __m512i index = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+  _mm_storeu_ps(four, _mm512_castps512_ps128(_mm512_permutexvar_ps(index, x)));
+}
 DOVETAIL_ALWAYS_INLINE float largest(Vec x) {
   const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   const __m128 half = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));

@@ -119,6 +119,23 @@ DOVETAIL_ALWAYS_INLINE void sum_eight(const Vec* x, float* out) {
     out[i] = sum(x[i]);
   }
 }
+// Lane i: the sum of x[i], of four vectors.
+DOVETAIL_ALWAYS_INLINE Vec sums_of(const Vec* x) {
+  return Vec{sum(x[0]), sum(x[1]), sum(x[2]), sum(x[3])};
+}
+// A quarter of the vector is one lane.
+DOVETAIL_ALWAYS_INLINE Vec largest_of_quarters(Vec x) {
+  return x;
+}
+DOVETAIL_ALWAYS_INLINE Vec sum_of_quarters(Vec x) {
+  return x;
+}
+DOVETAIL_ALWAYS_INLINE Vec spread(const float* four) {
+  return load(four);
+}
+DOVETAIL_ALWAYS_INLINE void first_of_quarters(Vec x, float* four) {
+  store(four, x);
+}
 DOVETAIL_ALWAYS_INLINE float largest(Vec x) {
   float top = x[0];
   for (int i = 1; i < kLanes; ++i) {

@@ -9,7 +9,7 @@
 // Include after a tier's float_vector.h.
 #pragma once
 
-#include "cpu/lanes/attention_rows.h"
+#include "cpu/lanes/attention_quad.h"
 
 namespace dovetail {
 namespace {
@@ -187,6 +187,16 @@ void narrow_block(const AttentionCall& call, const AttendItem& item, const Bound
   const std::int64_t count = end - begin;
   float* scores = scratch + where.scores;
   float* sums = scratch + where.sums;
+  if constexpr (R == kQuadRows) {
+    bool all = call.cap == 0.0f && count % kQuadKeys == 0;
+    for (int r = 0; r < R; ++r) {
+      all = all && bounds[r].low <= begin && bounds[r].high >= end;
+    }
+    if (all) {
+      return quad_block(scratch + where.query, call.d, keys, values, count, scores, sums,
+                        scratch + where.top, scratch + where.total);
+    }
+  }
   narrow_scores<R>(scratch + where.query, call.d, keys, count, values, scores,
                    block.keys);
   for (int r = 0; r < R; ++r) {
