@@ -11,7 +11,11 @@ import sys
 
 import machine
 
-BEGIN, END = "<!-- run.py gpu -->\n", "<!-- end of run.py gpu -->"
+# Where tables go in the document: those of the operators, and those of whole models.
+PLACES = {
+    False: ("<!-- run.py gpu -->\n", "<!-- end of run.py gpu -->"),
+    True: ("<!-- run.py gpu --op model -->\n", "<!-- end of run.py gpu --op model -->"),
+}
 
 
 def head(repository: pathlib.Path) -> dict:
@@ -110,6 +114,26 @@ def _table(rows: list[dict], ceilings: list[dict]) -> list[str]:
     return text
 
 
+def _model_table(rows: list[dict], ceilings: list[dict]) -> list[str]:
+    """Milliseconds. A decode step is a matter of bytes, a prompt one of flops: the larger share."""
+    text = [
+        "| step | ours, ms (min) | share of the ceiling | ours, no graph | ONNX Runtime int4 | "
+        "the same, no graph | peer / ours |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ms = {name: f"{us / 1e3:.2f}" for name, us in row["median_us"].items()}
+        ours, peer = row["ours"], row["peers"][0]
+        percent = [int(share[share.index("(") + 1 : -2]) for share in _shares(row, ceilings)]
+        share = f"{max(percent)}% of {'read' if percent[0] > percent[1] else 'peak'}"
+        text.append(
+            f"| {row['shape']} | **{ms[ours]}** ({row['min_us'][ours] / 1e3:.2f}) | {share} | "
+            f"{ms[f'{ours}, no graph']} | {ms[peer]} | {ms[f'{peer}, no graph']} | "
+            f"{row['ratio'][peer]:.2f} |"
+        )
+    return text
+
+
 def markdown(report: dict) -> str:
     h, ceilings = report["head"], report["ceilings"]
     timed = [row for row in report["rows"] if "wrong" not in row]
@@ -143,6 +167,9 @@ def markdown(report: dict) -> str:
     for op in dict.fromkeys(row["op"] for row in timed):
         text += [f"## {op}", ""]
         rows = [row for row in timed if row["op"] == op]
+        if op == "model":
+            text += [*_model_table(rows, ceilings), ""]
+            continue
         pivoted = [row for row in rows if "matrix" in row and row["peers"]]
         listed = [row for row in rows if row not in pivoted]
         text += [*_matrix_tables(pivoted, ceilings), ""] if pivoted else []
@@ -155,10 +182,15 @@ def markdown(report: dict) -> str:
 
 
 def put_into(document: str, report: dict) -> str:
-    """The document with this run's tables between its two marker lines, one heading deeper."""
-    before, rest = document.split(BEGIN)
-    body = markdown(report).split("\n", 2)[2].replace("\n## ", "\n### ")
-    return before + BEGIN + "\n" + body.rstrip() + "\n\n" + END + rest.split(END)[1]
+    """The document with this run's tables between their marker lines, one heading deeper. Tables
+    of which the run has no row stay as they are."""
+    for model, (begin, end) in PLACES.items():
+        rows = [row for row in report["rows"] if (row["op"] == "model") == model]
+        if rows:
+            before, rest = document.split(begin)
+            body = markdown(report | {"rows": rows}).split("\n", 2)[2].replace("\n## ", "\n### ")
+            document = before + begin + "\n" + body.rstrip() + "\n\n" + end + rest.split(end)[1]
+    return document
 
 
 if __name__ == "__main__":
