@@ -30,11 +30,10 @@ TYPE = {
 
 
 FILE_NAME = "weights"
+PAGE, HUGE_PAGE = 4096, 2 << 20
 
 
 class Graph:
-    huge_pages = True
-
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -64,33 +63,32 @@ class Graph:
         return outputs[0]
 
     def _initializers(self, folder: pathlib.Path) -> list[onnx.TensorProto]:
-        protos, end = [], 0
+        protos, places, end = [], {}, 0
         for name, array in self.weights.items():
             proto = onnx.TensorProto(name=name, data_type=TYPE[array.dtype], dims=array.shape)
-            if array.nbytes < 4096:  # shapes and axes: ONNX Runtime wants to see them
+            if array.nbytes < PAGE:  # shapes and axes: ONNX Runtime wants to see them
                 proto.raw_data = array.tobytes()
-            else:
+            else:  # as the exporter places them, except that nothing fills the gaps
+                alignment = HUGE_PAGE if array.nbytes >= HUGE_PAGE else PAGE
+                places[name] = offset = -(-end // alignment) * alignment
+                end = offset + array.nbytes
                 proto.data_location = TensorProto.EXTERNAL
-                place = {"location": FILE_NAME, "offset": end, "length": array.nbytes}
+                place = {"location": FILE_NAME, "offset": offset, "length": array.nbytes}
                 for key, value in place.items():
                     proto.external_data.add(key=key, value=str(value))
-                end += -(-array.nbytes // 4096) * 4096
             protos.append(proto)
-        if end:
-            self._write(folder / FILE_NAME, end)
+        if places:
+            self._write(folder / FILE_NAME, places, end)
         return protos
 
-    def _write(self, path: pathlib.Path, size: int) -> None:
+    def _write(self, path: pathlib.Path, places: dict[str, int], size: int) -> None:
         with open(path, "wb+") as file:
             os.posix_fallocate(file.fileno(), 0, size)
             with mmap.mmap(file.fileno(), size) as memory:
-                if self.huge_pages:
-                    memory.madvise(mmap.MADV_HUGEPAGE)
-                at = 0
-                for array in self.weights.values():
-                    if array.nbytes >= 4096:
-                        memory[at : at + array.nbytes] = array.reshape(-1).view(np.uint8).data
-                        at += -(-array.nbytes // 4096) * 4096
+                memory.madvise(mmap.MADV_HUGEPAGE)
+                for name, at in places.items():
+                    array = self.weights[name]
+                    memory[at : at + array.nbytes] = array.reshape(-1).view(np.uint8).data
 
     def session(self, threads: int) -> "Session":
         with tempfile.TemporaryDirectory() as name:

@@ -9,10 +9,12 @@ import pytest
 
 import checkpoint_files as files
 from command_line import fail, succeed
-from dovetail import DovetailError, _native
+from dovetail import DovetailError, _native, data_types
 from dovetail.checkpoint import Checkpoint, Config
 from dovetail.export import ExportOptions, export
+from dovetail.export.external_data import ExternalData
 from dovetail.models import FAMILIES, load_model
+from dovetail.progress import Silent
 from package_decoder import load_tensor
 
 LLAMA = files.GOLDENS / "llama" / "int4"
@@ -134,6 +136,31 @@ def test_weights_lie_aligned_in_one_file_and_not_in_the_graph(tmp_path):
         assert offset % 64 == 0 and end <= offset < end + 64
         end = offset + int(place["length"])
     assert end == size == manifest["files"]["model.onnx.data"]
+
+
+def test_large_weights_begin_at_a_huge_page_and_small_ones_fill_the_gaps(tmp_path):
+    megabyte = 1 << 20
+    sizes = [3 * megabyte, 100, 2 * megabyte, megabyte - 64, 200, 2 * megabyte - 1, 4 * megabyte]
+    data, places = ExternalData(), []
+    for i, size in enumerate(sizes):
+        proto = data.declare(f"t{i}", data_types.UINT8, (size,))
+        entries = {entry.key: entry.value for entry in proto.external_data}
+        places.append((int(entries["offset"]), int(entries["length"])))
+        data.produce(lambda i=i, size=size: [(f"t{i}", np.full(size, i + 1, np.uint8))])
+    data.write(tmp_path, Silent())
+    written = np.fromfile(tmp_path / "model.onnx.data", np.uint8)
+    assert [offset for offset, _ in places] == [
+        0,
+        3 * megabyte,  # behind the first, as its end is aligned
+        4 * megabyte,
+        6 * megabyte,  # the gap at 3 MB + 128 is too small by 64 bytes
+        3 * megabyte + 128,
+        7 * megabyte - 64,
+        10 * megabyte,
+    ]
+    for i, (offset, size) in enumerate(places):
+        assert size == sizes[i]
+        assert (written[offset : offset + size] == i + 1).all()
 
 
 def test_packed_weights_are_those_of_the_checkpoint(tmp_path):

@@ -6,7 +6,8 @@ and shape. Its bytes come later from a producer, so the weights of the model are
 together.
 
 The file is written through a mapping in huge pages. Linux keeps it in its cache as it was written,
-so the runtime, which maps it too, reads the weights faster than from pages of 4 KB.
+so the runtime, which maps it too, reads the weights faster than from pages of 4 KB. ONNX Runtime
+maps every initializer alone: large ones begin at a huge page, small ones fill the gaps in front.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..errors import DovetailError
 from ..progress import Silent
 
 ALIGNMENT = 64
+HUGE_PAGE = 2 << 20
 MOST_RESIDENT_BYTES = 64 << 20  # of the mapping, while it is written
 FILE_NAME = "model.onnx.data"
 
@@ -46,21 +48,34 @@ class ExternalData:
         self._places: dict[str, _Place] = {}
         self._producers: list[Producer] = []
         self._end = 0
+        self._gaps: list[tuple[int, int]] = []  # begin, end
 
     @property
     def total_bytes(self) -> int:
         return self._end
 
     def declare(self, name: str, dtype: DataType, shape: tuple[int, ...]) -> onnx.TensorProto:
-        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
         nbytes = math.prod(shape) * dtype.size
+        offset = self._place(nbytes)
         self._places[name] = _Place(offset, nbytes)
-        self._end = offset + nbytes
         proto = onnx.TensorProto(name=name, data_type=dtype.onnx, dims=shape)
         proto.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (("location", FILE_NAME), ("offset", offset), ("length", nbytes)):
             proto.external_data.add(key=key, value=str(value))
         return proto
+
+    def _place(self, nbytes: int) -> int:
+        if nbytes < HUGE_PAGE:
+            for i, (begin, end) in enumerate(self._gaps):
+                if begin + nbytes <= end:
+                    self._gaps[i] = (_round_up(begin + nbytes, ALIGNMENT), end)
+                    return begin
+        offset = _round_up(self._end, HUGE_PAGE if nbytes >= HUGE_PAGE else ALIGNMENT)
+        gap = _round_up(self._end, ALIGNMENT)
+        if gap < offset:
+            self._gaps.append((gap, offset))
+        self._end = offset + nbytes
+        return offset
 
     def produce(self, producer: Producer) -> None:
         self._producers.append(producer)
@@ -86,6 +101,10 @@ class ExternalData:
                 raise DovetailError(
                     f"initializer {name}: {place.done} bytes produced, {place.nbytes} declared"
                 )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
 
 
 @contextlib.contextmanager
