@@ -90,7 +90,7 @@ DOVETAIL_KERNEL(128) group_product_kernel(const DOVETAIL_GRID_CONSTANT GroupProd
   const ptx::SharedMatrix matrix = ptx::shared_matrix(b);
   ptx::fence_wgmma();
   for (uint32_t step = 0; step < 4; ++step)
-    ptx::wgmma_along_k<ptx::Half, 64>(d, a, matrix.advanced(32 * step));  // the product
+    ptx::wgmma<ptx::Half, 64, false>(d, a, matrix.advanced(32 * step));  // the product
   ptx::commit_wgmma();
   if (p.bug == ProductBug::kUnfinished) return;
   if (p.bug == ProductBug::kEarlyWriteOfB) {
