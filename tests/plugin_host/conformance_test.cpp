@@ -223,8 +223,8 @@ TEST_P(Int4GemmPlugin, ComputesTheCase) {
   ASSERT_TRUE(run.ok()) << run.message();
   conformance::Int4GemmPrecision precision{.mode = ComputeMode::kExact};
 #if defined(DOVETAIL_ON_GPU)
-  // wgmma, which an sm_90 takes from 65 rows on, multiplies weights rounded to the activations' type.
-  if (problem.m > 64 && problem.scale_type == problem.activation_type) {
+  // wgmma, which an sm_90 takes from 17 rows on, multiplies weights rounded to the activations' type.
+  if (problem.m > 16 && problem.scale_type == problem.activation_type) {
     precision.weight_type = problem.activation_type;
   }
 #endif
