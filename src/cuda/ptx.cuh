@@ -12,6 +12,7 @@
 //   async_copy.cuh  cp.async with commit and wait groups
 //   warp.cuh        shuffles, votes, warp and block barriers, dependent launch
 //   matrix.cuh      ldmatrix, mma.sync
+//   wgmma.cuh       wgmma; for sm_90a alone, so its kernels include it themselves
 #pragma once
 
 #include "cuda/ptx/arrival.cuh"

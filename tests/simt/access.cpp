@@ -50,7 +50,7 @@ struct Check {
   Place place;
 
   friend std::ostream& operator<<(std::ostream& out, const Check& c) {
-    return out << c.thread << (c.access == Access::kRead ? " reads " : " writes ");
+    return out << c.thread << (c.access == Access::kWrite ? " writes " : " reads ");
   }
 
   bool ordered(Stamp earlier) const {
@@ -64,7 +64,7 @@ struct Check {
       fail("copy_async not waited for: ", *this, Target{offset}, " at ", At{place},
            " while the copy issued at ", At{c.write_place}, " is in flight");
     }
-    if (c.write == kRedZoneCell || access == Access::kRead)
+    if (c.write == kRedZoneCell || access != Access::kWrite)
       fail(what, *this, Target{offset}, " at ", At{place});
   }
 
@@ -79,7 +79,12 @@ struct Check {
   void cell(Cell& c, size_t offset) const {
     if (c.write < kHost) unusual(c, offset);
     if (conflicts(c.write)) race(offset, c.write, " wrote it at ", c.write_place);
-    if (access == Access::kRead) return remember_read(c);
+    if (access == Access::kProductRead &&
+        thread.block->threads[thread_of(c.write)].fenced < clock_of(c.write)) {
+      fail("fence_shared_for_wgmma is missing: ", *this, Target{offset}, " through the product at ",
+           At{place}, ", thread ", thread_of(c.write), " wrote it at ", At{c.write_place});
+    }
+    if (access != Access::kWrite) return remember_read(c);
     for (Stamp read : c.read) {
       if (conflicts(read)) race(offset, read, " read it at ", c.read_place);
     }
@@ -120,7 +125,7 @@ void check_bytes(const void* address, size_t bytes, Access access, Place place, 
          ", which is not device memory");
   }
   ++machine.counters.checked_accesses;
-  const Check check{thread, stamp_of(thread) | (atomic ? 1 : 0), access, place};
+  const Check check{thread, thread.stamp | (atomic ? 1 : 0), access, place};
   Cell* c = cells + offset;
   Cell before = c[0];
   check.cell(c[0], offset);

@@ -238,6 +238,10 @@ TEST(ProductsOfAWarpgroup, RunBehindTheProgram) {
   EXPECT_TRUE(contains(report, "race: thread") && contains(report, product) &&
               contains(report, line_of("early write of B")))
       << report;
+  const std::string unfenced = report_of(ProductBug::kMissingFence, sums);
+  EXPECT_TRUE(contains(unfenced, "fence_shared_for_wgmma is missing: thread") &&
+              contains(unfenced, product) && contains(unfenced, line_of("unfenced B")))
+      << unfenced;
 #endif
 }
 

@@ -44,6 +44,7 @@ void run_block(uint32_t number) {
   for (Thread& thread : block.threads) {
     const uint32_t i = thread.number = static_cast<uint32_t>(&thread - block.threads.data());
     thread.block = &block;
+    thread.stamp = Stamp{machine.launch_number} << 48 | Stamp{number} << 30 | Stamp{i} << 20 | 2;
     thread.index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
     thread.known = known;
     thread.fiber.prepare(&thread_main);

@@ -29,6 +29,20 @@ namespace dovetail::simt {
 
 // ---- threads ----
 
+// Stamp of an access: launch (16 bits) | block (18) | thread (10) | clock (19) | atomic (1). A clock
+// counts its thread's synchronisations from 1.
+using Stamp = uint64_t;
+inline constexpr uint32_t kMaxBlocks = 1u << 18, kMaxClock = (1u << 19) - 1;
+inline uint32_t block_of(Stamp stamp) {
+  return (stamp >> 30) & (kMaxBlocks - 1);
+}
+inline uint32_t thread_of(Stamp stamp) {
+  return (stamp >> 20) & 1023;
+}
+inline uint32_t clock_of(Stamp stamp) {
+  return (stamp >> 1) & kMaxClock;
+}
+
 // What a thread knows: every access that another thread made at or before these clocks is ordered
 // before this thread's next access. Threads that synchronised share one.
 struct Knowledge {
@@ -60,7 +74,8 @@ struct Thread {
   Size3 index;
   bool done = false;
   const struct Operands* operands = nullptr;  // of the collective it waits in
-  uint32_t clock = 1;          // of its next access; all until it synchronises share it
+  Stamp stamp = 0;             // of its next access; all until it synchronises share it
+  uint32_t fenced = 0;         // products see its writes up to this clock
   Known known;                 // never null
   Known at_fence, to_acquire;  // for relaxed atomics: before the fence, for the next fence
   Groups pipes[2];             // by Pipe
@@ -119,18 +134,8 @@ void check_left(const Thread& gone);  // nobody may wait for it
 
 // ---- ordering ----
 
-// Stamp of an access: launch (16 bits) | block (18) | thread (10) | clock (19) | atomic (1).
-using Stamp = uint64_t;
-inline constexpr uint32_t kMaxBlocks = 1u << 18, kMaxClock = (1u << 19) - 1;
-Stamp stamp_of(const Thread& thread);
+uint32_t advance_clock(Thread& thread);  // from which it advanced
 bool is_ordered(Stamp earlier, const Thread& thread);
-inline uint32_t block_of(Stamp stamp) {
-  return (stamp >> 30) & (kMaxBlocks - 1);
-}
-inline uint32_t thread_of(Stamp stamp) {
-  return (stamp >> 20) & 1023;
-}
-
 Known merged(const Known& a, const Known& b);  // either may be null
 Known progress_of(const Thread& thread);       // what it knows, and itself
 void gather(Meeting& meeting, Thread& arriving);

@@ -11,7 +11,7 @@ namespace {
 
 bool same_meeting(const Call& a, const Call& b) {
   const bool same_line = a.site.line() == b.site.line() && a.site.column() == b.site.column() &&
-                         std::strcmp(a.site.file_name(), b.site.file_name()) == 0;
+                         a.site.file_name() == b.site.file_name();  // one pointer in a source
   return a.operation == b.operation && a.id == b.id && a.members == b.members &&
          (a.members == 0 || same_line);
 }

@@ -137,7 +137,7 @@ uint32_t atomic(uint32_t* address, AtomicOp op, uint32_t operand, Site site) {
   if (relaxed) released = merged(released, self.at_fence);
   if (stores || both) {
     released = merged(released, progress_of(self));
-    ++self.clock;
+    advance_clock(self);
   }
   return old;
 }
@@ -182,7 +182,7 @@ void copy_async(void* to, const void* from, uint32_t bytes, uint32_t source_byte
       std::memcpy(to, from, source_bytes);
     }
     std::memset(static_cast<char*>(to) + source_bytes, 0, bytes - source_bytes);
-    set_cells(to, bytes, stamp_of(*machine.current), place);
+    set_cells(to, bytes, machine.current->stamp, place);
   };
   Groups& copies = groups_of(Pipe::kCopy);
   copies.work.push_back({copies.open, site, finish, {}, {}});

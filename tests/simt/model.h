@@ -74,15 +74,15 @@ void load_matrix(uint32_t* registers, int count, bool transposed, const void* ro
 
 // ---- memory ----
 
-enum class Access { kRead, kWrite };
+enum class Access { kRead, kWrite, kProductRead };  // the last: of shared memory, by a wgmma
 void check_access(const void* address, size_t bytes, Access access, Site site);
 
 // The body of a twin is not announced (README.md): it checks for itself.
 #define DOVETAIL_SIMT_TWIN __attribute__((no_sanitize("thread")))
 
 template <class T>
-DOVETAIL_SIMT_TWIN T load(const void* address, Site site) {
-  check_access(address, sizeof(T), Access::kRead, site);
+DOVETAIL_SIMT_TWIN T load(const void* address, Site site, Access access = Access::kRead) {
+  check_access(address, sizeof(T), access, site);
   return *static_cast<const T*>(address);
 }
 template <class T>
@@ -107,6 +107,7 @@ void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t sourc
 // registers.
 void multiply_async(std::span<const float> accumulators, std::span<const uint32_t> a, Site site,
                     std::function<void()> finish);
+void fence_for_products();  // what this thread wrote before is there for their reads
 void commit(Pipe pipe);
 void wait(Pipe pipe, uint32_t pending);
 

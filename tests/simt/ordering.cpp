@@ -28,15 +28,16 @@ void merge(Knowledge& into, const Knowledge& other) {
 void add_progress(Knowledge& into, const Thread& thread) {
   auto& clocks = into.seen[thread.block->number];
   clocks.resize(thread.block->threads.size());
-  clocks[thread.number] = thread.clock;
+  clocks[thread.number] = clock_of(thread.stamp);
 }
 
 }  // namespace
 
-Stamp stamp_of(const Thread& thread) {
-  if (thread.clock > kMaxClock) fail("more than ", kMaxClock, " synchronisations of a thread");
-  return Stamp{machine.launch_number} << 48 | Stamp{thread.block->number} << 30 |
-         Stamp{thread.number} << 20 | Stamp{thread.clock} << 1;
+uint32_t advance_clock(Thread& thread) {
+  const uint32_t before = clock_of(thread.stamp);
+  if (before == kMaxClock) fail(thread, " synchronises more than ", kMaxClock, " times");
+  thread.stamp += 2;
+  return before;
 }
 
 bool is_ordered(Stamp earlier, const Thread& thread) {
@@ -46,7 +47,7 @@ bool is_ordered(Stamp earlier, const Thread& thread) {
   }
   const auto found = thread.known->seen.find(block_of(earlier));
   return found != thread.known->seen.end() &&
-         found->second[thread_of(earlier)] >= ((earlier >> 1) & kMaxClock);
+         found->second[thread_of(earlier)] >= clock_of(earlier);
 }
 
 Known merged(const Known& a, const Known& b) {
@@ -71,7 +72,7 @@ void gather(Meeting& meeting, Thread& arriving) {
   }
   meeting.gathered_last = arriving.known;
   add_progress(*meeting.gathered, arriving);
-  ++arriving.clock;
+  advance_clock(arriving);
 }
 
 void thread_fence() {
@@ -79,7 +80,11 @@ void thread_fence() {
   self.known = merged(self.known, self.to_acquire);
   self.to_acquire.reset();
   self.at_fence = progress_of(self);
-  ++self.clock;
+  advance_clock(self);
+}
+
+void fence_for_products() {
+  machine.current->fenced = advance_clock(*machine.current);
 }
 
 void wait_for_previous_kernel() {

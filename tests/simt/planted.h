@@ -57,6 +57,7 @@ enum class ProductBug {
   kEarlyWriteOfA,  // the registers are written before the wait
   kEarlyWriteOfB,  // another thread writes shared memory before the wait, through a barrier
   kUnfinished,     // the kernel ends without a wait
+  kMissingFence,   // B is not made visible to the products
 };
 struct GroupProductParameters {
   ProductBug bug;

@@ -17,10 +17,9 @@ double power_of_two(int exponent) {
 
 // Toward zero (subnormals included), and never to -0: seen on sm_90.
 float cut_to_float(double v) {
-  auto near = static_cast<float>(v);
+  const auto near = static_cast<float>(v);
   const bool away = std::fabs(near) > std::fabs(v) && std::fabs(v) < 0x1p128;
-  if (away) near = std::bit_cast<float>(std::bit_cast<uint32_t>(near) - 1);
-  return near + 0.0f;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(near) - uint32_t{away}) + 0.0f;
 }
 
 // Finite terms cannot change an infinite or undefined sum.
@@ -56,7 +55,10 @@ float dot(const Row& a, const Row& b, int depth, float accumulator) {
     const int field = static_cast<int>(std::bit_cast<uint32_t>(accumulator) >> 23 & 255);
     int largest = accumulator == 0 ? kZeroExponent : std::max(field, 1) - 127;
     for (int k = begin; k < end; ++k) largest = std::max(largest, a.exponent[k] + b.exponent[k]);
-    largest = std::max(largest, -600);  // below any sum that is not zero
+    if (largest <= kZeroExponent + 1024) {  // nothing but zeros: padding
+      accumulator = 0;
+      continue;
+    }
     // Scaled so that the last bit kept weighs 1; conversion to an integer cuts toward zero. A term
     // is below 2^(kFraction + 2), so it fits.
     const double scale = power_of_two(kFraction - largest);

@@ -66,7 +66,7 @@ DOVETAIL_SIMT_TWIN inline uint32_t swizzled_element(const std::byte* start, size
                                                     simt::Site site) {
   const auto address = reinterpret_cast<uintptr_t>(start) + bytes;
   return simt::load<uint16_t>(reinterpret_cast<const void*>(address ^ ((address >> 7 & 7) << 4)),
-                              site);
+                              site, simt::Access::kProductRead);
 }
 DOVETAIL_SIMT_TWIN inline uint32_t element_of_a(const uint32_t (&a)[4], uint32_t i, simt::Site) {
   return a[i];
@@ -220,7 +220,9 @@ DOVETAIL_DEVICE void wait_wgmma([[maybe_unused]] float (&d)[Count][4]) {
 
 // What this thread wrote to shared memory becomes visible to wgmma, once a barrier orders them.
 DOVETAIL_DEVICE void fence_shared_for_wgmma() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(DOVETAIL_SIMT_HOST)
+  simt::fence_for_products();
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }
