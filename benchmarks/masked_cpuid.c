@@ -8,16 +8,26 @@
 #include <string.h>
 #include <ucontext.h>
 
+static unsigned bits(int count, const int* positions) {
+  unsigned word = 0;
+  for (int i = 0; i < count; ++i) {
+    word |= 1u << positions[i];
+  }
+  return word;
+}
+
 static void answer(unsigned leaf, unsigned subleaf, unsigned out[4]) {
   __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);
   if (leaf == 7 && subleaf == 0) {
-    out[1] &= ~(1u << 16 | 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 30 |
-                1u << 31);                                                // F DQ IFMA PF ER CD BW VL
-    out[2] &= ~(1u << 1 | 1u << 6 | 1u << 11 | 1u << 12 | 1u << 14);      // VBMI VBMI2 VNNI BITALG ..
-    out[3] &= ~(1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 25);  // AMX FP16
+    // AVX-512 F, DQ, IFMA, PF, ER, CD, BW, VL; VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ; 4VNNIW,
+    // 4FMAPS, VP2INTERSECT, AMX-BF16, AVX-512 FP16, AMX-TILE, AMX-INT8
+    out[1] &= ~bits(8, (int[]){16, 17, 21, 26, 27, 28, 30, 31});
+    out[2] &= ~bits(5, (int[]){1, 6, 11, 12, 14});
+    out[3] &= ~bits(7, (int[]){2, 3, 8, 22, 23, 24, 25});
   } else if (leaf == 7 && subleaf == 1) {
-    out[0] &= ~(1u << 4 | 1u << 5 | 1u << 21 | 1u << 23);  // AVX-VNNI, BF16, AMX-FP16, AVX-IFMA
-    out[3] &= ~(1u << 4 | 1u << 5 | 1u << 10 | 1u << 19);  // AVX-VNNI-INT8, NE-CONVERT, INT16, AVX10
+    // AVX-VNNI, AVX-512 BF16, AMX-FP16, AVX-IFMA; AVX-VNNI-INT8, NE-CONVERT, VNNI-INT16, AVX10
+    out[0] &= ~bits(4, (int[]){4, 5, 21, 23});
+    out[3] &= ~bits(4, (int[]){4, 5, 10, 19});
   }
 }
 

@@ -71,20 +71,21 @@ Roofs measure_roofs(const Options& options, ThreadPool& pool) {
     return roofs;
   }
   constexpr std::int64_t kRounds = 200'000;
-  const auto on_every_thread = [&](void (*task)(void*, std::size_t)) {
+  const RoofLoops* tiles = options.device.tier == CpuTier::kAmx ? &kRoofLoopsAmx : loops;
+  const auto on_every_thread = [&](const RoofLoops* of, void (*task)(void*, std::size_t)) {
     const auto threads = static_cast<std::size_t>(pool.threads());
     const Timing timing = time_calls(0.1, [&](std::int64_t) {
       const TaskRunner tasks = pool.runner();
-      tasks.parallel_for(tasks.context, threads, task, const_cast<RoofLoops*>(loops));
+      tasks.parallel_for(tasks.context, threads, task, const_cast<RoofLoops*>(of));
     });
     return static_cast<double>(threads) * kRounds / timing.min_us * 1e-3;
   };
   roofs.fma_gflop_per_s =
-      loops->fma_flops * on_every_thread([](void* arg, std::size_t) {
+      loops->fma_flops * on_every_thread(loops, [](void* arg, std::size_t) {
         consumed = static_cast<std::uint64_t>(static_cast<const RoofLoops*>(arg)->fma(kRounds));
       });
   roofs.int8_gop_per_s =
-      loops->int8_ops * on_every_thread([](void* arg, std::size_t) {
+      tiles->int8_ops * on_every_thread(tiles, [](void* arg, std::size_t) {
         consumed = static_cast<std::uint64_t>(static_cast<const RoofLoops*>(arg)->int8(kRounds));
       });
   return roofs;

@@ -18,5 +18,6 @@ struct RoofLoops {
 
 extern const RoofLoops kRoofLoopsAvx2;
 extern const RoofLoops kRoofLoopsAvx512;
+extern const RoofLoops kRoofLoopsAmx;  // int8 alone
 
 }  // namespace dovetail::bench

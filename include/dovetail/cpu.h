@@ -25,15 +25,15 @@ struct CpuDevice {
   int threads = 1;  // how many tasks the caller's pool runs at once; shapes the split, nothing else
 };
 
-// The best tier up to avx512 that CPU and operating system support, or the one that the environment
-// variable DOVETAIL_CPU names: amx, which no hardware has run yet, is taken only by name. An unknown
-// or unavailable name is an error that lists the available tiers.
+// The best tier up to avx512 that CPU and operating system support, or the one that the
+// environment variable DOVETAIL_CPU names: amx, which no hardware has run yet, is taken only by
+// name. An unknown or unavailable name is an error that lists the available tiers.
 Result<CpuDevice> cpu_device(int threads);
 
-// Asks the operating system for huge pages under [data, data + bytes), weights that a session reads
-// in every step; a wish that may be ignored. Where a mapped file is not in the page cache yet, Linux
-// then reads it in 2 MB pieces, if the file system can (ext4 from 6.16, XFS, Btrfs): one core of a
-// Zen 4 virtual machine reads an int4 matrix 15 % faster than from pages of 4 KB.
+// Asks the operating system for huge pages under [data, data + bytes), weights that a session
+// reads in every step; a wish that may be ignored. Where a mapped file is not in the page cache
+// yet, Linux then reads it in 2 MB pieces, if the file system can (ext4 from 6.16, XFS, Btrfs):
+// one core of a Zen 4 virtual machine reads an int4 matrix 15 % faster than from pages of 4 KB.
 void prefer_huge_pages(const void* data, std::size_t bytes);
 
 // A parallel loop: parallel_for calls task(arg, i) for every i in [0, count), returns when all end.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed activations for kernels that broadcast: the rows of a tile side by side, fp32 [k][rows] and
-// int8 [k/4][rows][4]. A copy for each of avx2 and avx512.
+// Packed activations for kernels that broadcast: the rows of a tile side by side, fp32 [k][rows]
+// and int8 [k/4][rows][4]. A copy for each of avx2 and avx512.
 #pragma once
 
 #include "cpu/avx2/int4_activations.h"

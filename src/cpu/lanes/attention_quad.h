@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention of exactly four rows that see every key of a block: the decode step of models with four
 // query heads a KV head. The scores of kLanes / 4 keys and the four rows share one vector, a row a
-// quarter, so that one tree of additions finishes all of a step's dot products and the softmax works
-// on whole vectors:
+// quarter, so that one tree of additions finishes all of a step's dot products and the softmax
+// works on whole vectors:
 //
 //   lane of a score vector = row * kQuadKeys + key        (16 lanes: r0k0 r0k1 r0k2 r0k3 r1k0 ...)
 //
