@@ -54,7 +54,7 @@ struct Check {
   }
 
   bool ordered(Stamp earlier) const {
-    return (earlier >> 20) == (stamp >> 20) || is_ordered(earlier, thread);
+    return earlier <= kHost || (earlier >> 20) == (stamp >> 20) || is_ordered(earlier, thread);
   }
   bool conflicts(Stamp earlier) const { return !(earlier & stamp & 1) && !ordered(earlier); }
 
@@ -79,26 +79,28 @@ struct Check {
   void cell(Cell& c, size_t offset) const {
     if (c.write < kHost) unusual(c, offset);
     if (conflicts(c.write)) race(offset, c.write, " wrote it at ", c.write_place);
+    if (access != Access::kWrite) return read(c, offset);
+    for (Stamp reader : c.read) {
+      if (conflicts(reader)) race(offset, reader, " read it at ", c.read_place);
+    }
+    c = {stamp, {0, 0}, place, 0};
+  }
+
+  void read(Cell& c, size_t offset) const {
     if (access == Access::kProductRead &&
         thread.block->threads[thread_of(c.write)].fenced < clock_of(c.write)) {
       fail("fence_shared_for_wgmma is missing: ", *this, Target{offset}, " through the product at ",
            At{place}, ", thread ", thread_of(c.write), " wrote it at ", At{c.write_place});
     }
-    if (access != Access::kWrite) return remember_read(c);
-    for (Stamp read : c.read) {
-      if (conflicts(read)) race(offset, read, " read it at ", c.read_place);
-    }
-    c = {stamp, {0, 0}, place, 0};
-  }
-
-  void remember_read(Cell& c) const {
     const auto warp = [](Stamp of) { return of >> 25; };
-    const bool of_one_warp = warp(c.read[0]) == warp(c.read[1]) && warp(c.read[0]) != warp(stamp);
-    Stamp* const place_for_it = ordered(c.read[0])                  ? &c.read[0]
-                                : ordered(c.read[1]) || of_one_warp ? &c.read[1]
-                                                                    : nullptr;
-    if (place_for_it == nullptr) return;
-    *place_for_it = stamp;
+    if (ordered(c.read[0])) {
+      c.read[0] = stamp;
+    } else if (ordered(c.read[1]) ||
+               (warp(c.read[0]) == warp(c.read[1]) && warp(c.read[0]) != warp(stamp))) {
+      c.read[1] = stamp;
+    } else {
+      return;
+    }
     c.read_place = place;
   }
 };
