@@ -4,7 +4,10 @@
 //   sum    = x + residual
 //   normed = sum / sqrt(mean(sum^2) + epsilon) * weight      (Zhang and Sennrich 2019, 1910.07467)
 //
-// Legend: M rows = B * S tokens, H hidden size. Math is fp32; the mean is that of the sum as it is
+// of every token, or of a few that `rows` names: the head of a model wants each lane's last.
+//
+// Legend: B lanes, S tokens, H hidden size, L rows a lane, M = B * S output rows, or B * L. Math is
+// fp32; the mean is that of the sum as it is
 // stored, so that a later node sees the numbers that were normalised.
 #pragma once
 
@@ -21,21 +24,25 @@ namespace dovetail {
 
 struct ResidualNormAttributes {
   float epsilon = 1e-5f;
+  std::int32_t has_rows = 0;  // 1: L rows of each lane instead of all
 };
 
 struct ResidualNormProblem {
   ResidualNormAttributes attributes;
   DataType activation_type = DataType::kFloat32;  // of every tensor: fp32, fp16, bf16
-  std::int64_t m = 0;                             // B * S
+  std::int64_t m = 0;                             // of the outputs: B * S or B * L
   std::int64_t hidden = 0;                        // H
+  std::int64_t tokens = 0;                        // S, with has_rows
+  std::int64_t rows_per_lane = 0;                 // L, with has_rows
 };
 
 struct ResidualNormBuffers {
-  const void* x = nullptr;         // [M, H]
-  const void* residual = nullptr;  // [M, H]
-  const void* weight = nullptr;    // [H]
-  void* normed = nullptr;          // [M, H]
-  void* sum = nullptr;             // [M, H]; may be x or residual
+  const void* x = nullptr;             // [B * S, H]
+  const void* residual = nullptr;      // [B * S, H]
+  const void* weight = nullptr;        // [H]
+  const std::int64_t* rows = nullptr;  // [B, L] with has_rows: tokens in [0, S) of the lane
+  void* normed = nullptr;              // [M, H]
+  void* sum = nullptr;                 // [M, H]; without has_rows it may be x or residual
 };
 
 // Checks types and shapes of the inputs.

@@ -159,8 +159,11 @@ nb::tuple residual_norm(const nb::dict& attributes, const nb::dict& inputs) {
   std::vector<double> normed(count), sum(count);
   const Status status = residual_norm_reference(
       problem,
-      {.x = tensors.data()[0], .residual = tensors.data()[1], .weight = tensors.data()[2]}, normed,
-      sum);
+      {.x = tensors.data()[0],
+       .residual = tensors.data()[1],
+       .weight = tensors.data()[2],
+       .rows = parsed.has_rows != 0 ? static_cast<const std::int64_t*>(tensors.data()[3]) : nullptr},
+      normed, sum);
   if (!status.ok()) {
     raise(status);
   }

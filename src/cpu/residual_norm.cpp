@@ -46,9 +46,9 @@ void store(BFloat16& to, float v) {
 
 template <class T>
 void run_row(const ResidualNormProblem& p, const ResidualNormBuffers& b, std::int64_t row) {
-  const std::int64_t begin = row * p.hidden;
-  const T* x = static_cast<const T*>(b.x) + begin;
-  const T* residual = static_cast<const T*>(b.residual) + begin;
+  const std::int64_t begin = row * p.hidden, source = source_row(p, b.rows, row) * p.hidden;
+  const T* x = static_cast<const T*>(b.x) + source;
+  const T* residual = static_cast<const T*>(b.residual) + source;
   const T* weight = static_cast<const T*>(b.weight);
   T* sum = static_cast<T*>(b.sum) + begin;
   T* normed = static_cast<T*>(b.normed) + begin;

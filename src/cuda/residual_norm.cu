@@ -32,13 +32,19 @@ Status run_residual_norm(const ResidualNormSchedule& s, const ResidualNormBuffer
                               ", expected a multiple of ", alignment);
     }
   }
+  if (p.attributes.has_rows != 0 && b.rows == nullptr) {
+    return invalid_argument("residual_norm: rows is null");
+  }
   const ResidualNormArguments arguments{.x = b.x,
                                         .residual = b.residual,
                                         .weight = b.weight,
+                                        .rows = p.attributes.has_rows != 0 ? b.rows : nullptr,
                                         .normed = b.normed,
                                         .sum = b.sum,
                                         .m = p.m,
                                         .hidden = p.hidden,
+                                        .tokens = p.tokens,
+                                        .rows_per_lane = p.rows_per_lane,
                                         .per_hidden = 1.0f / static_cast<float>(p.hidden),
                                         .epsilon = p.attributes.epsilon};
   const LaunchConfig config{.grid = {static_cast<std::uint32_t>(s.blocks)},

@@ -12,13 +12,15 @@
 namespace dovetail::cuda {
 
 struct ResidualNormArguments {
-  const void* x;         // [M, H]
-  const void* residual;  // [M, H]
+  const void* x;         // [B * S, H]
+  const void* residual;  // [B * S, H]
   const void* weight;    // [H]
+  const int64_t* rows;   // [B, L] or null: all rows
   void* normed;          // [M, H]
   void* sum;             // [M, H]
   int64_t m, hidden;
-  float per_hidden, epsilon;  // 1 / H
+  int64_t tokens, rows_per_lane;  // S, L
+  float per_hidden, epsilon;      // 1 / H
 };
 
 // kWidth neighbouring elements: 16 bytes of them, or one.
@@ -100,6 +102,13 @@ DOVETAIL_DEVICE float block_sum(float v, float* warps) {
   return v;
 }
 
+// source_row of ops/residual_norm.h.
+DOVETAIL_DEVICE int64_t source_of(const ResidualNormArguments& p, int64_t row) {
+  if (p.rows == nullptr) return row;
+  const int64_t token = p.rows[row] < 0 ? 0 : p.rows[row];
+  return row / p.rows_per_lane * p.tokens + (token < p.tokens ? token : p.tokens - 1);
+}
+
 template <class T, bool kVectors>
 DOVETAIL_KERNEL(kMostResidualNormThreads)
 residual_norm_kernel(const DOVETAIL_GRID_CONSTANT ResidualNormArguments p) {
@@ -115,8 +124,9 @@ residual_norm_kernel(const DOVETAIL_GRID_CONSTANT ResidualNormArguments p) {
   ptx::wait_for_previous_kernel();
   int turn = 0;
   for (int64_t row = ptx::block_index().x; row < p.m; row += ptx::grid_size().x, turn ^= 1) {
-    const T* x = static_cast<const T*>(p.x) + row * p.hidden;
-    const T* residual = static_cast<const T*>(p.residual) + row * p.hidden;
+    const int64_t source = source_of(p, row) * p.hidden;
+    const T* x = static_cast<const T*>(p.x) + source;
+    const T* residual = static_cast<const T*>(p.residual) + source;
     T* sum = static_cast<T*>(p.sum) + row * p.hidden;
     T* normed = static_cast<T*>(p.normed) + row * p.hidden;
     Piece kept{};

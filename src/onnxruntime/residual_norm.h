@@ -12,8 +12,8 @@ namespace dovetail::ort {
 
 struct ResidualNormOp {
   struct InputMap {
-    std::array<int, kResidualNormInputs> position{0, 1, 2};
-    int count = kResidualNormInputs;
+    std::array<int, kResidualNormInputs> position{0, 1, 2, -1};
+    int count = 3;
   };
   using Attributes = ResidualNormAttributes;
   using Problem = ResidualNormProblem;
@@ -24,7 +24,9 @@ struct ResidualNormOp {
   static Result<Attributes> parse(std::span<const Attribute> given) {
     return parse_residual_norm_attributes(given);
   }
-  static InputMap input_map(const Attributes&) { return {}; }
+  static InputMap input_map(const Attributes& attributes) {
+    return attributes.has_rows != 0 ? InputMap{.position = {0, 1, 2, 3}, .count = 4} : InputMap{};
+  }
   static Status check_inputs(const Attributes& attributes, std::span<const TensorDesc> inputs) {
     return check_residual_norm_inputs(attributes, inputs);
   }
@@ -34,7 +36,9 @@ struct ResidualNormOp {
     return {.attributes = attributes,
             .activation_type = inputs[0].type,
             .m = 1,
-            .hidden = hidden < 1 ? 1 : hidden};
+            .hidden = hidden < 1 ? 1 : hidden,
+            .tokens = 1,
+            .rows_per_lane = 1};
   }
   static Result<Problem> describe(const Attributes& attributes,
                                   std::span<const TensorDesc> inputs) {
@@ -43,11 +47,12 @@ struct ResidualNormOp {
   static std::vector<OutputRule> rules(const Attributes& attributes, int activation_rank) {
     return output_rules(attributes, activation_rank == 2 ? 2 : 3);
   }
-  static ResidualNormBuffers buffers(const InputMap&, const void* const* inputs,
+  static ResidualNormBuffers buffers(const InputMap& map, const void* const* inputs,
                                      void* const* outputs, void* /*workspace*/) {
     return {.x = inputs[0],
             .residual = inputs[1],
             .weight = inputs[2],
+            .rows = map.count < 4 ? nullptr : static_cast<const std::int64_t*>(inputs[3]),
             .normed = outputs[0],
             .sum = outputs[1]};
   }

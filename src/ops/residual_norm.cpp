@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/residual_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ops/attribute_binding.h"
@@ -11,7 +12,7 @@ namespace dovetail {
 namespace {
 
 using A = ResidualNormAttributes;
-const AttributeBinding<A> kBindings[] = {{"epsilon", &A::epsilon}};
+const AttributeBinding<A> kBindings[] = {{"epsilon", &A::epsilon}, {"has_rows", &A::has_rows}};
 
 constexpr std::uint32_t kActivation =
     types(DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16);
@@ -29,11 +30,20 @@ OpSchema make_schema() {
                       1e-5,
                       {},
                       0,
-                      "added to the mean of the squares"}},
+                      "added to the mean of the squares"},
+                     {"has_rows",
+                      AttributeType::kInt,
+                      false,
+                      std::int64_t{0},
+                      {},
+                      0,
+                      "1: the input rows is present, and the outputs have its tokens alone"}},
       .inputs = {{"x", kActivation, "[B, S, H]", "", "or [M, H]"},
                  {"residual", kActivation, "as x", "", "type of x"},
-                 {"weight", kActivation, "[H]", "", "type of x"}},
-      .outputs = {{"normed", kActivation, "as x", "", "type of x; math is fp32"},
+                 {"weight", kActivation, "[H]", "", "type of x"},
+                 {"rows", types(DataType::kInt64), "[B, L]", "has_rows",
+                  "tokens of each lane, from 0 to S - 1; x is [B, S, H] then"}},
+      .outputs = {{"normed", kActivation, "as x", "", "or [B, L, H]; type of x, math is fp32"},
                   {"sum", kActivation, "as x", "", "x + residual, the next residual"}},
       .aliases = {},
   };
@@ -44,6 +54,10 @@ Status validate(const A& attributes) {
     return invalid_argument("residual_norm: epsilon is ", attributes.epsilon,
                             ", expected a number of at least 0");
   }
+  if (attributes.has_rows != 0 && attributes.has_rows != 1) {
+    return invalid_argument("residual_norm: has_rows is ", attributes.has_rows,
+                            ", expected 0 or 1");
+  }
   return Status::success();
 }
 
@@ -53,8 +67,19 @@ Status check_shapes(std::span<const TensorDesc> tensors) {
   if (x.rank() == 0) {  // nothing is known of it
     return Status::success();
   }
-  if (x.rank() != 2 && x.rank() != 3) {
-    return invalid_argument("residual_norm: x is ", x, ", expected [B, S, H] or [M, H]");
+  const bool has_rows = tensors.size() == kResidualNormInputs;
+  if (x.rank() != 3 && (has_rows || x.rank() != 2)) {
+    return invalid_argument("residual_norm: x is ", x, ", expected [B, S, H]",
+                            has_rows ? "" : " or [M, H]");
+  }
+  if (has_rows) {
+    const Shape& rows = tensors[3].shape;
+    if (rows.rank() != 0) {
+      DOVETAIL_RETURN_IF_ERROR(check_rank(schema, schema.inputs[3], rows, 2));
+      if (const Shape expected{x[0], rows[1]}; !may_equal(rows, expected)) {
+        return wrong_shape(schema, schema.inputs[3], rows, expected);
+      }
+    }
   }
   if (!may_equal(tensors[1].shape, x)) {
     return wrong_shape(schema, schema.inputs[1], tensors[1].shape, x);
@@ -85,7 +110,11 @@ std::vector<Attribute> list_attributes(const A& attributes) {
   return list_attributes<A>(residual_norm_schema(), kBindings, attributes);
 }
 
-std::vector<OutputRule> output_rules(const A&, int activation_rank) {
+std::vector<OutputRule> output_rules(const A& attributes, int activation_rank) {
+  if (attributes.has_rows != 0) {
+    const OutputRule rows{0, {{0, 0}, {3, 1}, {0, 2}}};
+    return {rows, rows};
+  }
   OutputRule rule{0, {}};
   for (int dim = 0; dim < activation_rank; ++dim) {
     rule.dims.push_back({0, dim});
@@ -96,13 +125,13 @@ std::vector<OutputRule> output_rules(const A&, int activation_rank) {
 Status check_residual_norm_inputs(const A& attributes, std::span<const TensorDesc> tensors) {
   DOVETAIL_RETURN_IF_ERROR(validate(attributes));
   const OpSchema& schema = residual_norm_schema();
-  if (tensors.size() != kResidualNormInputs) {
-    return invalid_argument("residual_norm: ", tensors.size(), " inputs, expected ",
-                            kResidualNormInputs);
+  const std::size_t expected = attributes.has_rows != 0 ? 4 : 3;
+  if (tensors.size() != expected) {
+    return invalid_argument("residual_norm: ", tensors.size(), " inputs, expected ", expected);
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(check_type(schema, schema.inputs[i], tensors[i].type));
-    if (tensors[i].type != tensors[0].type) {
+    if (i < 3 && tensors[i].type != tensors[0].type) {
       return invalid_argument("residual_norm: ", schema.inputs[i].name, " is ", tensors[i].type,
                               ", expected ", tensors[0].type, ", the type of x");
     }
@@ -122,6 +151,11 @@ Result<ResidualNormProblem> describe_residual_norm(const A& attributes,
   for (int dim = 0; dim + 1 < x.rank(); ++dim) {
     problem.m *= x[dim];
   }
+  if (attributes.has_rows != 0) {
+    problem.tokens = x[1];
+    problem.rows_per_lane = tensors[3].shape[1];
+    problem.m = x[0] * problem.rows_per_lane;
+  }
   DOVETAIL_RETURN_IF_ERROR(validate(problem));
   return problem;
 }
@@ -134,6 +168,10 @@ Status validate(const ResidualNormProblem& p) {
     return invalid_argument("residual_norm: x is [", p.m, ", ", p.hidden,
                             "], expected [M, H] with H of at least 1");
   }
+  if (p.attributes.has_rows != 0 && p.m > 0 && (p.tokens < 1 || p.rows_per_lane < 1)) {
+    return invalid_argument("residual_norm: rows are ", p.rows_per_lane, " of ", p.tokens,
+                            " tokens, expected at least 1 of 1");
+  }
   return Status::success();
 }
 
@@ -142,6 +180,13 @@ Cost residual_norm_cost(const ResidualNormProblem& p) {
   return {.flops = 5 * elements,
           .bytes = (4 * elements + static_cast<double>(p.hidden)) *
                    static_cast<double>(size_of(p.activation_type))};
+}
+
+std::int64_t source_row(const ResidualNormProblem& p, const std::int64_t* rows, std::int64_t row) {
+  if (p.attributes.has_rows == 0) {
+    return row;
+  }
+  return row / p.rows_per_lane * p.tokens + std::clamp<std::int64_t>(rows[row], 0, p.tokens - 1);
 }
 
 Status residual_norm_reference(const ResidualNormProblem& p, const ResidualNormBuffers& buffers,
@@ -154,10 +199,11 @@ Status residual_norm_reference(const ResidualNormProblem& p, const ResidualNormB
   }
   for (std::int64_t row = 0; row < p.m; ++row) {
     const std::int64_t begin = row * p.hidden;
+    const std::int64_t skipped = (source_row(p, buffers.rows, row) - row) * p.hidden;
     double squares = 0;
     for (std::int64_t i = begin; i < begin + p.hidden; ++i) {
-      const double value = load_element(buffers.x, p.activation_type, i) +
-                           load_element(buffers.residual, p.activation_type, i);
+      const double value = load_element(buffers.x, p.activation_type, i + skipped) +
+                           load_element(buffers.residual, p.activation_type, i + skipped);
       sum[static_cast<std::size_t>(i)] = value;
       squares += value * value;
     }

@@ -12,7 +12,7 @@
 
 namespace dovetail {
 
-inline constexpr std::size_t kResidualNormInputs = 3;   // x, residual, weight
+inline constexpr std::size_t kResidualNormInputs = 4;   // x, residual, weight, rows
 inline constexpr std::size_t kResidualNormOutputs = 2;  // normed, sum
 
 const OpSchema& residual_norm_schema();
@@ -30,6 +30,10 @@ Status check_residual_norm_inputs(const ResidualNormAttributes& attributes,
 
 // 5 flops an element (sum, square and its sum, two products); every tensor once.
 Cost residual_norm_cost(const ResidualNormProblem& problem);
+
+// The token of x that output row `row` is made of. Rows outside of the lane are brought into it.
+std::int64_t source_row(const ResidualNormProblem& problem, const std::int64_t* rows,
+                        std::int64_t row);
 
 // Both outputs [M, H] in fp64, rounded nowhere. The outputs of the buffers are not used.
 Status residual_norm_reference(const ResidualNormProblem& problem,

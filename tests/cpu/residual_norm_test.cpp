@@ -31,6 +31,7 @@ TEST_P(ResidualNormOnCpu, AgreesWithTheReferenceOnOneThreadAndOnThree) {
     const Status status = planned->run({.x = instance.x.data(),
                                         .residual = instance.residual.data(),
                                         .weight = instance.weight.data(),
+                                        .rows = instance.rows.data(),
                                         .normed = normed.data(),
                                         .sum = sum.data()},
                                        pool.runner());
@@ -75,6 +76,17 @@ TEST(ResidualNorm, EveryWrongTensorIsNamed) {
   EXPECT_TRUE(
       check_residual_norm_inputs({}, std::vector<TensorDesc>{{kF16, {-1, -1, -1}}, x, weight})
           .ok());
+  const ResidualNormAttributes some{.has_rows = 1};
+  const auto message_with_rows = [&](TensorDesc rows) {
+    const std::vector<TensorDesc> tensors = {x, x, weight, rows};
+    return describe_residual_norm(some, tensors).status().message();
+  };
+  const std::vector<TensorDesc> tensors = {x, x, weight, {DataType::kInt64, {2, 5}}};
+  EXPECT_EQ(describe_residual_norm(some, tensors)->m, 10);
+  EXPECT_EQ(message_with_rows({DataType::kInt32, {2, 5}}),
+            "residual_norm: rows is int32, expected int64");
+  EXPECT_EQ(message_with_rows({DataType::kInt64, {3, 5}}),
+            "residual_norm: rows is [3, 5], expected [B, L] = [2, 5]");
   EXPECT_EQ(
       parse_residual_norm_attributes(std::vector<Attribute>{{"epsilon", -1.0}}).status().message(),
       "residual_norm: attribute epsilon is -1, expected at least 0");

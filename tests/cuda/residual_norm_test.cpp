@@ -22,11 +22,13 @@ TEST_P(ResidualNormOnCuda, AgreesWithTheReference) {
   const auto schedule = cuda::schedule_residual_norm(instance.problem, kDevice);
   ASSERT_TRUE(schedule.ok()) << schedule.status().message();
   const DeviceBuffer<std::byte> x(instance.x), residual(instance.residual), weight(instance.weight);
+  const DeviceBuffer<std::int64_t> rows(instance.rows);
   DeviceBuffer<std::byte> normed(instance.bytes()), sum(instance.bytes());
   const Status status = cuda::run_residual_norm(*schedule,
                                                 {.x = x.data(),
                                                  .residual = residual.data(),
                                                  .weight = weight.data(),
+                                                 .rows = rows.data(),
                                                  .normed = normed.data(),
                                                  .sum = sum.data()},
                                                 nullptr);

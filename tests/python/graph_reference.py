@@ -121,8 +121,10 @@ class PackedSwiGLU(OpRun):
 class ResidualRMSNorm(OpRun):
     op_domain = "dovetail"
 
-    def _run(self, x, residual, weight, epsilon=1e-5):
+    def _run(self, x, residual, weight, rows=None, epsilon=1e-5, has_rows=0):
         total = (x.astype(np.float64) + residual.astype(np.float64)).astype(x.dtype)
+        if has_rows:
+            total = np.take_along_axis(total, rows[..., None], axis=1)
         return rms_norm(total, weight, epsilon).astype(x.dtype), total
 
 

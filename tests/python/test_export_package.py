@@ -93,6 +93,8 @@ def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
     assert standard == ({"Sigmoid", "Split"} & standard if options is TRT else set())
     norms = sum(node.op_type == "ResidualRMSNorm" for node in plugins)
     assert norms == (4 if options is CUDA else 0)
+    gathers = sum(node.op_type == "GatherND" for node in graph.node)
+    assert gathers == (0 if options is CUDA else 2)
     assert sum(node.op_type == "AttentionPlugin" for node in plugins) == 2
     for node in plugins:
         schema = schemas[node.op_type]

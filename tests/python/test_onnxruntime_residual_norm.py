@@ -56,6 +56,23 @@ def test_result(dtype, shape):
     assert (np.abs(normed.astype(np.float64) - want_normed) <= allowed).all()
 
 
+def test_rows_of_each_lane():
+    """What the head of a model wants: some tokens, by lane."""
+    kind, index = ONNX_TYPE[F32], ONNX_TYPE[np.dtype(np.int64)]
+    shapes = {"x": ["B", "S", WIDTH], "residual": ["B", "S", WIDTH], "weight": [WIDTH]}
+    inputs = {name: (kind, shape) for name, shape in shapes.items()} | {"rows": (index, ["B", "L"])}
+    outputs = {"normed": kind, "sum": kind}
+    graph = node_model("ResidualRMSNorm", inputs, outputs, {"has_rows": 1}, {}, "dovetail")
+    session = open_session(graph)
+    assert [output.shape for output in session.get_outputs()] == [["B", "L", WIDTH]] * 2
+    x, residual, weight = values(1, 3, 5, WIDTH), values(2, 3, 5, WIDTH), values(3, WIDTH)
+    rows = np.array([[4, 0], [2, 2], [0, 3]])
+    got = session.run(None, {"x": x, "residual": residual, "weight": weight, "rows": rows})
+    lanes = np.arange(3)[:, None]
+    for one, other in zip(got, expected(x, residual, weight), strict=True):
+        np.testing.assert_allclose(one, other[lanes, rows], rtol=1e-5, atol=1e-6)
+
+
 def test_agrees_with_the_operator_that_it_stands_for():
     x, residual, weight = values(4, 3, 5, WIDTH), values(5, 3, 5, WIDTH), values(6, WIDTH)
     node = onnx.helper.make_node(

@@ -160,12 +160,8 @@ class Decoder:
 
     def _head(self, x: str, residual: str) -> None:
         g, plan = self.graph, self.plan
-        rows = g.node(
-            "Unsqueeze", ["last_token_ids", g.constant(np.array([-1], np.int64))], "last_token_rows"
-        )
-        x = g.node("GatherND", [x, rows], "head.rows", batch_dims=1)
-        residual = g.node("GatherND", [residual, rows], "head.residual_rows", batch_dims=1)
-        x, _ = self._norms.after_sum(x, residual, self._names.final_norm, "head.norm")
+        final = self._names.final_norm
+        x, _ = self._norms.after_sum(x, residual, final, "head.norm", rows="last_token_ids")
         head = self._open_head()
         if isinstance(head, FloatLinear):
             logits = matmul(g, x, head, "head.matmul", plan.plain)

@@ -48,13 +48,23 @@ class Norms:
             )
         return self._decomposed(x, weight, name)
 
-    def after_sum(self, x: str, residual: str, module: str, name: str) -> tuple[str, str]:
-        """(norm(x + residual), x + residual)"""
+    def after_sum(
+        self, x: str, residual: str, module: str, name: str, rows: str | None = None
+    ) -> tuple[str, str]:
+        """(norm(x + residual), x + residual); with `rows`, [B, L], of those tokens alone."""
+        if rows is not None and not self._plan.engine.fused_residual_norms:
+            last = self._graph.constant(np.array([-1], np.int64))
+            wanted = self._graph.node("Unsqueeze", [rows, last], f"{name}.rows")
+            x = self._graph.node("GatherND", [x, wanted], f"{name}.x", batch_dims=1)
+            residual = self._graph.node("GatherND", [residual, wanted], f"{name}.r", batch_dims=1)
         total = f"{name}.residual"
         if self._plan.engine.fused_residual_norms:
             weight = self.weight(module, f"{name}.weight", self._width, self._plan.plain)
             inputs = {"x": x, "residual": residual, "weight": weight}
-            attributes = {"epsilon": self._eps}
+            attributes: dict[str, object] = {"epsilon": self._eps}
+            if rows is not None:
+                inputs["rows"] = rows
+                attributes["has_rows"] = 1
             normed = self._graph.plugin(
                 "ResidualRMSNorm", inputs, name, attributes, outputs=[name, total]
             )
