@@ -15,9 +15,9 @@ capi=$("$python" -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime
   exit 1
 }
 cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=native -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')"
-cmake --build "$build" --target dovetail-run dovetail_onnxruntime _native
+cmake --build "$build" --target dovetail-run dovetail_onnxruntime _native threads_probe
 packages=$(mktemp -d)
 trap 'rm -rf "$packages"' EXIT
 "$python" tests/gpu/make_packages.py "$packages/all"
 "$python" tests/gpu/onnxruntime_cuda.py "$packages/all" "$build/src/onnxruntime/libdovetail_onnxruntime.so" \
-  "$build/src/apps/dovetail-run" "$(ls "$capi"/libonnxruntime.so.*)"
+  "$build/src/apps/dovetail-run" "$build/tests/runtime/threads_probe" "$(ls "$capi"/libonnxruntime.so.*)"

@@ -1,62 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/onnxruntime_context.h"
 
-#include <array>
 #include <vector>
 
 #include "runtime/graph_names.h"
+#include "runtime/onnxruntime_tensor.h"
 #include "runtime/step_tensors.h"
 #include "runtime/zeroed_memory.h"
 
 namespace dovetail {
 namespace {
-
-ONNXTensorElementDataType element_type(DataType type) {
-  switch (type) {
-    case DataType::kFloat32:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-    case DataType::kFloat16:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
-    case DataType::kBFloat16:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16;
-    case DataType::kFloat8E4M3:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FN;
-    case DataType::kInt8:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
-    case DataType::kInt32:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
-    case DataType::kInt64:
-      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
-  }
-  return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-}
-
-struct Dims {
-  explicit Dims(const Shape& shape) : rank(static_cast<std::size_t>(shape.rank())) {
-    for (std::size_t i = 0; i < rank; ++i) {
-      values[i] = shape[static_cast<int>(i)];
-    }
-  }
-  std::array<std::int64_t, Shape::kMaxRank> values{};
-  std::size_t rank;
-};
-
-// Host memory as a tensor.
-Result<OrtOwner<OrtValue>> tensor_over(const OnnxRuntimeSession& loaded, DataType type,
-                                       const Shape& shape, const void* data) {
-  const OrtApi& api = *loaded.library.api;
-  const Dims dims(shape);
-  OrtOwner<OrtValue> value(nullptr, api.ReleaseValue);
-  // Inputs are not written: the graph gives them to read-only operator inputs.
-  DOVETAIL_RETURN_IF_ERROR(to_status(
-      api,
-      api.CreateTensorWithDataAsOrtValue(loaded.memory.get(), const_cast<void*>(data),
-                                         static_cast<std::size_t>(shape.count()) * size_of(type),
-                                         dims.values.data(), dims.rank, element_type(type),
-                                         OrtFill(value)),
-      "make a tensor"));
-  return value;
-}
 
 class Context final : public EngineContext {
  public:
@@ -75,7 +28,14 @@ class Context final : public EngineContext {
         to_status(api_, api_.CreateIoBinding(loaded_.session.get(), OrtFill(binding_)), "bind"));
     const Shape shape = cache_shape(m, batch_);
     for (std::int64_t layer = 0; layer < m.model.layers; ++layer) {
-      Result<OrtOwner<OrtValue>> value = make_cache(m.kv_type, shape);
+      Result<ZeroedMemory> memory =
+          ZeroedMemory::allocate(static_cast<std::size_t>(shape.count()) * size_of(m.kv_type));
+      if (!memory.ok()) {
+        return memory.status();
+      }
+      caches_.push_back(std::move(*memory));
+      Result<OrtOwner<OrtValue>> value =
+          tensor_over(api_, loaded_.memory.get(), m.kv_type, shape, caches_.back().data());
       if (!value.ok()) {
         return value.status();
       }
@@ -96,17 +56,16 @@ class Context final : public EngineContext {
     for (const HostTensor& input : tensors_.inputs(s)) {
       DOVETAIL_RETURN_IF_ERROR(bind_input(input.name, input.type, input.shape, input.data));
     }
-    Result<OrtOwner<OrtValue>> logits =
-        tensor_over(loaded_, DataType::kFloat32, tensors_.logits_shape(s), s.logits);
+    Result<OrtOwner<OrtValue>> logits = tensor_over(api_, loaded_.memory.get(), DataType::kFloat32,
+                                                    tensors_.logits_shape(s), s.logits);
     if (!logits.ok()) {
       return logits.status();
     }
     DOVETAIL_RETURN_IF_ERROR(to_status(
         api_, api_.BindOutput(binding_.get(), graph::kLogits, logits->get()), "bind logits"));
-    // A prefill's activations are large and the decode steps that follow do not need them. A GPU
-    // keeps them: giving memory back there waits for all work.
+    // A prefill's activations are large and the decode steps that follow do not need them.
     constexpr std::int64_t kLargeStep = 128;
-    const OrtRunOptions* options = batch_ * s.tokens >= kLargeStep && loaded_.gpu == nullptr
+    const OrtRunOptions* options = batch_ * s.tokens >= kLargeStep
                                        ? loaded_.shrinking_run_options.get()
                                        : loaded_.run_options.get();
     return to_status(api_, api_.RunWithBinding(loaded_.session.get(), options, binding_.get()),
@@ -114,29 +73,8 @@ class Context final : public EngineContext {
   }
 
  private:
-  // On a GPU uninitialized: slots behind a lane's tokens are never used.
-  Result<OrtOwner<OrtValue>> make_cache(DataType type, const Shape& shape) {
-    if (loaded_.gpu == nullptr) {
-      Result<ZeroedMemory> memory =
-          ZeroedMemory::allocate(static_cast<std::size_t>(shape.count()) * size_of(type));
-      if (!memory.ok()) {
-        return memory.status();
-      }
-      host_caches_.push_back(std::move(*memory));
-      return tensor_over(loaded_, type, shape, host_caches_.back().data());
-    }
-    const Dims dims(shape);
-    OrtOwner<OrtValue> value(nullptr, api_.ReleaseValue);
-    DOVETAIL_RETURN_IF_ERROR(
-        to_status(api_,
-                  api_.CreateTensorAsOrtValue(loaded_.gpu.get(), dims.values.data(), dims.rank,
-                                              element_type(type), OrtFill(value)),
-                  "allocate the KV cache"));
-    return value;
-  }
-
   Status bind_input(const char* name, DataType type, const Shape& shape, const void* data) {
-    Result<OrtOwner<OrtValue>> value = tensor_over(loaded_, type, shape, data);
+    Result<OrtOwner<OrtValue>> value = tensor_over(api_, loaded_.memory.get(), type, shape, data);
     if (!value.ok()) {
       return value.status();
     }
@@ -147,7 +85,7 @@ class Context final : public EngineContext {
   const OrtApi& api_;
   const Package& package_;
   const std::int64_t batch_;
-  std::vector<ZeroedMemory> host_caches_;  // per layer [B, 2, Hk, C, D]; none on a GPU
+  std::vector<ZeroedMemory> caches_;  // per layer [B, 2, Hk, C, D]
   OrtOwner<OrtIoBinding> binding_;
   const StepTensors tensors_;
 };

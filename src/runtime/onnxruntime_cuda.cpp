@@ -34,24 +34,25 @@ std::string linker_complaint(const fs::path& provider) {
   return complaint.find("Provider_GetHost") == std::string::npos ? complaint : "";
 }
 
-Status append(const OrtApi& api, OrtSessionOptions* options) {
-  constexpr const char* kSettings[][2] = {
+Status append(const OrtApi& api, OrtSessionOptions* options, bool graphs) {
+  const char* const settings[][2] = {
       // Weights and caches have the sizes they have; doubling would waste up to half the memory.
       {"arena_extend_strategy", "kSameAsRequested"},
       // fp32 weights were asked for as fp32: TF32 keeps 10 bits of them.
       {"use_tf32", "0"},
+      {"enable_cuda_graph", graphs ? "1" : "0"},
   };
-  const char* keys[std::size(kSettings)];
-  const char* values[std::size(kSettings)];
-  for (std::size_t i = 0; i < std::size(kSettings); ++i) {
-    keys[i] = kSettings[i][0];
-    values[i] = kSettings[i][1];
+  const char* keys[std::size(settings)];
+  const char* values[std::size(settings)];
+  for (std::size_t i = 0; i < std::size(settings); ++i) {
+    keys[i] = settings[i][0];
+    values[i] = settings[i][1];
   }
   OrtOwner<OrtCUDAProviderOptionsV2> cuda(nullptr, api.ReleaseCUDAProviderOptions);
   DOVETAIL_RETURN_IF_ERROR(
       to_status(api, api.CreateCUDAProviderOptions(OrtFill(cuda)), "configure CUDA"));
   DOVETAIL_RETURN_IF_ERROR(
-      to_status(api, api.UpdateCUDAProviderOptions(cuda.get(), keys, values, std::size(kSettings)),
+      to_status(api, api.UpdateCUDAProviderOptions(cuda.get(), keys, values, std::size(settings)),
                 "configure CUDA"));
   return to_status(api, api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()),
                    "use CUDA");
@@ -59,7 +60,8 @@ Status append(const OrtApi& api, OrtSessionOptions* options) {
 
 }  // namespace
 
-Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions* options) {
+Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions* options,
+                            bool graphs) {
   const fs::path provider = folder_of(*library.api) / "libonnxruntime_providers_cuda.so";
   std::error_code error;
   if (!fs::exists(provider, error)) {
@@ -67,7 +69,7 @@ Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions
                      " has no CUDA provider: run `pip install onnxruntime-gpu`, or name its "
                      "libonnxruntime.so");
   }
-  const Status appended = append(*library.api, options);
+  const Status appended = append(*library.api, options, graphs);
   if (appended.ok()) {
     return appended;
   }

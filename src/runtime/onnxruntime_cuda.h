@@ -7,6 +7,8 @@
 
 namespace dovetail {
 
-Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions* options);
+// `graphs`: steps may be recorded as CUDA graphs; every node must then run on the GPU.
+Status append_cuda_provider(const OnnxRuntimeLibrary& library, OrtSessionOptions* options,
+                            bool graphs);
 
 }  // namespace dovetail

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cuda_driver.h"
 #include "runtime/onnxruntime_context.h"
 #include "runtime/onnxruntime_cuda.h"
 #include "runtime/operator_library.h"
@@ -18,7 +19,7 @@ class OnnxRuntimeEngine final : public Engine {
       : package_(package), loaded_(std::move(loaded)), threads_(threads) {}
 
   std::string describe() const override {
-    if (loaded_->gpu != nullptr) {
+    if (loaded_->gpu_memory != nullptr) {
       return concat("onnxruntime ", loaded_->library.version, ", cuda");
     }
     return concat("onnxruntime ", loaded_->library.version, ", cpu, ", threads_,
@@ -26,7 +27,8 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   Result<std::unique_ptr<EngineContext>> make_context(std::int64_t batch) override {
-    return make_onnxruntime_context(*loaded_, package_, batch);
+    return loaded_->gpu_memory != nullptr ? make_onnxruntime_gpu_context(*loaded_, package_, batch)
+                                          : make_onnxruntime_context(*loaded_, package_, batch);
   }
 
  private:
@@ -106,15 +108,35 @@ Status check_graph(const Package& package, const OnnxRuntimeSession& loaded) {
                            std::move(*output_names));
 }
 
-// The session's own GPU memory, for the caches.
-Status open_gpu_memory(OnnxRuntimeSession& loaded) {
+Status create_session(const Package& package, const EngineOptions& options,
+                      const std::filesystem::path& operators, OnnxRuntimeSession& loaded) {
   const OrtApi& api = *loaded.library.api;
-  OrtOwner<OrtMemoryInfo> info(nullptr, api.ReleaseMemoryInfo);
-  DOVETAIL_RETURN_IF_ERROR(to_status(
-      api, api.CreateMemoryInfo("Cuda", OrtArenaAllocator, 0, OrtMemTypeDefault, OrtFill(info)),
-      "use CUDA"));
-  return to_status(api, api.CreateAllocator(loaded.session.get(), info.get(), OrtFill(loaded.gpu)),
-                   "use CUDA");
+  const bool cuda = loaded.gpu_memory != nullptr;
+  OrtOwner<OrtSessionOptions> session_options(nullptr, api.ReleaseSessionOptions);
+  DOVETAIL_RETURN_IF_ERROR(
+      to_status(api, api.CreateSessionOptions(OrtFill(session_options)), "start"));
+  if (cuda) {
+    DOVETAIL_RETURN_IF_ERROR(
+        append_cuda_provider(loaded.library, session_options.get(), loaded.cuda_graphs));
+    // ONNX Runtime's own words for a missing GPU are those of its source code.
+    DOVETAIL_RETURN_IF_ERROR(CudaDriver::open().status());
+  }
+  // On a GPU one thread feeds it; more would only wait beside it.
+  const int threads = cuda ? 1 : options.threads;
+  DOVETAIL_RETURN_IF_ERROR(
+      configure(api, session_options.get(), threads, package.manifest, operators));
+  const std::filesystem::path model = package.file("model.onnx");
+  const Status created =
+      to_status(api,
+                api.CreateSession(loaded.environment.get(), model.c_str(), session_options.get(),
+                                  OrtFill(loaded.session)),
+                "load " + model.string());
+  // One of our operators: the package is for the CPU.
+  return created.ok() || !created.message().ends_with(" on CUDA")
+             ? created
+             : Status(created.code(), created.message() +
+                                          "; dovetail export --device cuda makes a "
+                                          "package for a GPU");
 }
 
 }  // namespace
@@ -146,33 +168,22 @@ Result<std::unique_ptr<Engine>> open_onnxruntime_engine(const Package& package,
                 api.AddRunConfigEntry(loaded->shrinking_run_options.get(),
                                       "memory.enable_memory_arena_shrinkage", "cpu:0"),
                 "start"));
-  OrtOwner<OrtSessionOptions> session_options(nullptr, api.ReleaseSessionOptions);
-  DOVETAIL_RETURN_IF_ERROR(
-      to_status(api, api.CreateSessionOptions(OrtFill(session_options)), "start"));
   if (cuda) {
-    DOVETAIL_RETURN_IF_ERROR(append_cuda_provider(*library, session_options.get()));
+    DOVETAIL_RETURN_IF_ERROR(
+        to_status(api,
+                  api.CreateMemoryInfo("Cuda", OrtDeviceAllocator, 0, OrtMemTypeDefault,
+                                       OrtFill(loaded->gpu_memory)),
+                  "use CUDA"));
+    DOVETAIL_RETURN_IF_ERROR(to_status(
+        api, api.AddRunConfigEntry(loaded->run_options.get(), "gpu_graph_id", "-1"), "start"));
   }
-  // On a GPU one thread feeds it; more would only wait beside it.
-  const int threads = cuda ? 1 : options.threads;
-  DOVETAIL_RETURN_IF_ERROR(
-      configure(api, session_options.get(), threads, package.manifest, *operators));
-  const std::filesystem::path model = package.file("model.onnx");
-  const Status created =
-      to_status(api,
-                api.CreateSession(loaded->environment.get(), model.c_str(), session_options.get(),
-                                  OrtFill(loaded->session)),
-                "load " + model.string());
-  if (!created.ok()) {
-    // One of our operators: the package is for the CPU.
-    return created.message().ends_with(" on CUDA")
-               ? Status(created.code(), created.message() +
-                                            "; dovetail export --device cuda makes a "
-                                            "package for a GPU")
-               : created;
+  loaded->cuda_graphs = cuda;
+  Status created = create_session(package, options, *operators, *loaded);
+  if (!created.ok() && cuda) {  // a node that does not run on the GPU: no graph
+    loaded->cuda_graphs = false;
+    created = create_session(package, options, *operators, *loaded);
   }
-  if (cuda) {
-    DOVETAIL_RETURN_IF_ERROR(open_gpu_memory(*loaded));
-  }
+  DOVETAIL_RETURN_IF_ERROR(created);
   DOVETAIL_RETURN_IF_ERROR(check_graph(package, *loaded));
   return std::unique_ptr<Engine>(
       std::make_unique<OnnxRuntimeEngine>(package, std::move(loaded), options.threads));

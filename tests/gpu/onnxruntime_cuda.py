@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime's CUDA provider with Dovetail's operators, on a GPU, against the CPU provider.
 
-    python tests/gpu/onnxruntime_cuda.py PACKAGES LIBRARY DOVETAIL_RUN ONNXRUNTIME
+    python tests/gpu/onnxruntime_cuda.py PACKAGES LIBRARY DOVETAIL_RUN THREADS_PROBE ONNXRUNTIME
 
 PACKAGES is what make_packages.py wrote, LIBRARY a libdovetail_onnxruntime.so with CUDA kernels,
 ONNXRUNTIME the libonnxruntime.so of onnxruntime-gpu, whose Python package runs this program. Needs
@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime import OrtValue
 
-PACKAGES, LIBRARY, RUN, ONNXRUNTIME = map(Path, sys.argv[1:5])
+PACKAGES, LIBRARY, RUN, PROBE, ONNXRUNTIME = map(Path, sys.argv[1:6])
 HELD_OUT = Path(__file__).resolve().parents[2] / "models" / "tiny" / "held_out.txt"
 REFERENCE = np.load(PACKAGES / "reference.npz")
 PROMPT = REFERENCE["prompt"].tolist()
@@ -211,6 +211,31 @@ def check_a_batch_gives_what_each_prompt_gives_alone(name: str) -> str:
     return "4 prompts x 40 tokens"
 
 
+def check_generations_at_once_do_not_mix(name: str) -> str:
+    """Six threads on one session of the C++ runtime, each with a cache and a CUDA graph of its
+    own, in turn on the memory that ONNX Runtime's arena has for all."""
+    prompts = ["And", "The LORD is my", "Thus saith the king:", "Go", "In the beginning", "And"]
+    variables = {
+        "DOVETAIL_OPERATOR_LIBRARY": str(LIBRARY),
+        "DOVETAIL_ONNXRUNTIME_LIBRARY": str(ONNXRUNTIME),
+    }
+    done = subprocess.run(
+        [PROBE, PACKAGES / name, "cuda", *prompts],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | variables,
+    )
+    assert done.returncode == 0, done.stderr
+    options = ("--max-tokens", 24, "--device", "cuda")
+    alone = [
+        report("generate", PACKAGES / name, prompt, *options)["completions"][0]["text"]
+        for prompt in prompts
+    ]
+    assert done.stdout == "".join(text + "\n" for text in alone)
+    return "6 threads x 24 tokens"
+
+
 def check_perplexity(name: str, on_cpu: str) -> str:
     arguments = ("perplexity", PACKAGES / name, HELD_OUT, "--batch", 4)
     gpu = report(*arguments, "--device", "cuda")["perplexity"]
@@ -252,6 +277,7 @@ CHECKS = [
     # fp32 between our nodes: in fp16 two almost equal tokens may change places with the batch size
     (check_a_batch_gives_what_each_prompt_gives_alone, "fp16"),
     (check_runs_at_once_do_not_mix, "int4"),
+    (check_generations_at_once_do_not_mix, "int4"),
     (bench, "int4", "--device", "cuda"),
     (bench, "int4"),
 ]

@@ -286,7 +286,7 @@ def test_threads_share_a_session(tiny):
     prompts = ["And the", "In the beginning", "Go", "The LORD said unto", "Behold, a", "Go"]
     program = BUILD / "tests" / "runtime" / "threads_probe"
     alone = [complete(tiny, prompt, "--max-tokens", 24)["text"] for prompt in prompts]
-    assert succeed(tiny, *prompts, program=program).stdout == "".join(t + "\n" for t in alone)
+    assert succeed(tiny, "cpu", *prompts, program=program).stdout == "".join(t + "\n" for t in alone)
 
 
 def test_onnxruntime_is_found_in_a_virtual_environment(tiny, tmp_path):

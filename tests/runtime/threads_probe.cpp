@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// threads_probe PACKAGE PROMPT ...: one session, one generation per prompt, all at once on threads
-// of their own. Prints each continuation of 24 greedy tokens on a line, in the prompts' order.
-// tests/python/test_run.py compares them with the continuations of single runs.
+// threads_probe PACKAGE DEVICE PROMPT ...: one session, one generation per prompt, all at once on
+// threads of their own. Prints each continuation of 24 greedy tokens on a line, in the prompts'
+// order. tests/python/test_run.py and, on a GPU, tests/gpu/onnxruntime_cuda.py compare them with the
+// continuations of single runs.
 #include <iostream>
 #include <string>
 #include <thread>
@@ -20,15 +21,15 @@ std::string continuation(const dovetail::Session& session, const std::string& pr
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto session = dovetail::Session::open(argv[1], {.threads = 2});
+  const auto session = dovetail::Session::open(argv[1], {.device = argv[2], .threads = 2});
   if (!session.ok()) {
     std::cerr << session.status().message() << '\n';
     return 1;
   }
-  std::vector<std::string> texts(static_cast<std::size_t>(argc - 2));
+  std::vector<std::string> texts(static_cast<std::size_t>(argc - 3));
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    threads.emplace_back([&, i] { texts[i] = continuation(*session, argv[i + 2]); });
+    threads.emplace_back([&, i] { texts[i] = continuation(*session, argv[i + 3]); });
   }
   for (std::thread& thread : threads) thread.join();
   for (const std::string& text : texts) std::cout << text << '\n';
