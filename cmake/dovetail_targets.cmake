@@ -6,7 +6,7 @@ include_guard()
 function(dovetail_settings target)
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wno-unknown-pragmas>)
-  if(PROJECT_IS_TOP_LEVEL)
+  if(DOVETAIL_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
   endif()
   if(DOVETAIL_SANITIZE)

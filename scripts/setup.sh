@@ -45,7 +45,8 @@ make_venv() {
 }
 
 build() {
-  local options=(-DPython_EXECUTABLE="$root/.venv/bin/python")
+  local options=(-DPython_EXECUTABLE="$root/.venv/bin/python"
+    -DDOVETAIL_WARNINGS_AS_ERRORS="${DOVETAIL_WARNINGS_AS_ERRORS:-OFF}")
   command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   if [[ -z "${ONNXRUNTIME_INCLUDE_DIR:-}" ]]; then
     ONNXRUNTIME_INCLUDE_DIR=$(scripts/onnxruntime_header.sh)
