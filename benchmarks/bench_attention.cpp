@@ -91,7 +91,7 @@ Result<AttentionCase> case_of(const std::string& shape, const Options& options) 
 }  // namespace
 
 Result<nlohmann::json> measure_attention(const std::string& shape, const Options& options,
-                                   ThreadPool& pool, const Roofs& roofs) {
+                                         ThreadPool& pool, const Roofs& roofs) {
   const Result<AttentionCase> c = case_of(shape, options);
   if (!c.ok()) {
     return c.status();
@@ -148,6 +148,8 @@ Result<nlohmann::json> measure_attention(const std::string& shape, const Options
   return row;
 }
 
-std::span<const char* const> attention_shapes() { return kShapes; }
+std::span<const char* const> attention_shapes() {
+  return kShapes;
+}
 
 }  // namespace dovetail::bench

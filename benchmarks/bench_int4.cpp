@@ -111,7 +111,7 @@ Status check(const Int4GemmProblem& problem, const Int4GemmBuffers& buffers, boo
 }  // namespace
 
 Result<nlohmann::json> measure_int4(const std::string& shape, const Options& options,
-                                   ThreadPool& pool, const Roofs& roofs) {
+                                    ThreadPool& pool, const Roofs& roofs) {
   const Result<Int4GemmProblem> problem = problem_of(shape, options);
   if (!problem.ok()) {
     return problem.status();
@@ -182,6 +182,8 @@ Result<nlohmann::json> measure_int4(const std::string& shape, const Options& opt
   return row;
 }
 
-std::span<const char* const> int4_shapes() { return kShapes; }
+std::span<const char* const> int4_shapes() {
+  return kShapes;
+}
 
 }  // namespace dovetail::bench

@@ -111,8 +111,8 @@ nb::tuple attention(const nb::dict& attributes, const nb::dict& inputs) {
   std::vector<float> cache(static_cast<std::size_t>(cache_shape.count()));
   std::vector<float> output(static_cast<std::size_t>(output_shape.count()));
   void* const outputs[] = {output.data(), cache.data()};
-  const Status status = attention_reference(
-      problem, attention_buffers(map, tensors.data().data(), outputs, nullptr));
+  const Status status =
+      attention_reference(problem, attention_buffers(map, tensors.data().data(), outputs, nullptr));
   if (!status.ok()) {
     raise(status);
   }
@@ -162,7 +162,8 @@ nb::tuple residual_norm(const nb::dict& attributes, const nb::dict& inputs) {
       {.x = tensors.data()[0],
        .residual = tensors.data()[1],
        .weight = tensors.data()[2],
-       .rows = parsed.has_rows != 0 ? static_cast<const std::int64_t*>(tensors.data()[3]) : nullptr},
+       .rows =
+           parsed.has_rows != 0 ? static_cast<const std::int64_t*>(tensors.data()[3]) : nullptr},
       normed, sum);
   if (!status.ok()) {
     raise(status);

@@ -11,7 +11,8 @@
 namespace dovetail::apps {
 
 void ModelArguments::add_to(CLI::App& parser) {
-  parser.add_option("package", package, "Folder of `dovetail export`, or of `dovetail build`")->required();
+  parser.add_option("package", package, "Folder of `dovetail export`, or of `dovetail build`")
+      ->required();
   parser.add_option("--engine", session.engine, "Engine; default: the one exported for");
   parser.add_option("--device", session.device, "cpu or cuda; default: cpu with onnxruntime");
   parser.add_option("--threads", session.threads, "Threads; 0: all cores")->capture_default_str();

@@ -24,11 +24,10 @@ struct CpuAttentionPlan::State {
 
 namespace {
 
-constexpr TierKernels<AttentionKernels> kKernels{
-    .generic = &kAttentionGeneric,
+constexpr TierKernels<AttentionKernels> kKernels {
+  .generic = &kAttentionGeneric,
 #if defined(__x86_64__)
-    .avx2 = &kAttentionAvx2,
-    .avx512 = &kAttentionAvx512,
+  .avx2 = &kAttentionAvx2, .avx512 = &kAttentionAvx512,
 #endif
 };
 

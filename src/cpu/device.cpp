@@ -66,11 +66,11 @@ CpuTier detect() {
   const CpuidLeaf l1 = cpuid(1, 0);
   const CpuidLeaf l7 = cpuid(7, 0);
   const CpuidLeaf l7_1 = cpuid(7, 1);
-  constexpr int kFma = 12, kOsxsave = 27, kAvx = 28, kF16c = 29;         // leaf 1 ecx
-  constexpr int kAvx2 = 5, kF = 16, kDq = 17, kBw = 30, kVl = 31;        // leaf 7 ebx
-  constexpr int kVnni = 11;                                              // leaf 7 ecx
+  constexpr int kFma = 12, kOsxsave = 27, kAvx = 28, kF16c = 29;               // leaf 1 ecx
+  constexpr int kAvx2 = 5, kF = 16, kDq = 17, kBw = 30, kVl = 31;              // leaf 7 ebx
+  constexpr int kVnni = 11;                                                    // leaf 7 ecx
   [[maybe_unused]] constexpr int kAmxBf16 = 22, kAmxTile = 24, kAmxInt8 = 25;  // leaf 7 edx
-  constexpr int kAvx512Bf16 = 5;                                         // leaf 7.1 eax
+  constexpr int kAvx512Bf16 = 5;                                               // leaf 7.1 eax
   if (!has(l1.ecx, {kOsxsave, kAvx, kFma, kF16c}) || !has(l7.ebx, {kAvx2})) {
     return CpuTier::kGeneric;
   }
@@ -91,7 +91,9 @@ CpuTier detect() {
   return CpuTier::kAmx;
 }
 #else
-CpuTier detect() { return CpuTier::kGeneric; }
+CpuTier detect() {
+  return CpuTier::kGeneric;
+}
 #endif
 
 std::string available_tiers(CpuTier best) {
@@ -108,10 +110,14 @@ std::string available_tiers(CpuTier best) {
 
 const char* name_of(CpuTier tier) {
   switch (tier) {
-    case CpuTier::kGeneric: return "generic";
-    case CpuTier::kAvx2: return "avx2";
-    case CpuTier::kAvx512: return "avx512";
-    case CpuTier::kAmx: return "amx";
+    case CpuTier::kGeneric:
+      return "generic";
+    case CpuTier::kAvx2:
+      return "avx2";
+    case CpuTier::kAvx512:
+      return "avx512";
+    case CpuTier::kAmx:
+      return "amx";
   }
   return "unknown";
 }

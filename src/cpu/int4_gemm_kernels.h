@@ -76,7 +76,7 @@ struct Int4GemmKernels {
   int exact_rows;  // tile heights, at most kMaxTileRows
   int int8_rows;
   std::uint8_t exact_bytes[3];  // of a packed activation in exact mode, by FloatFormat
-  bool auto_is_int8;  // which mode kAuto takes: the faster by measurement
+  bool auto_is_int8;            // which mode kAuto takes: the faster by measurement
   void (*pack_exact)(const Int4PackTask&);
   void (*pack_int8)(const Int4PackTask&);
   void (*multiply_exact)(const Int4MultiplyTask&);

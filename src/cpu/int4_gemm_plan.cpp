@@ -14,7 +14,7 @@ constexpr std::int64_t kBlockBytes = 384 * 1024;  // of an L2 of 512 KB or more
 // take 3 % longer, 64 take 5 %.
 constexpr std::int64_t kTasksPerThread = 16;
 constexpr std::int64_t kMinTaskWeights =
-    128 * 1024;  // multiply-adds per row; below, a task costs more
+    128 * 1024;                              // multiply-adds per row; below, a task costs more
 constexpr std::int64_t kFewestTileRows = 4;  // of a call to go through AMX tiles
 constexpr std::int64_t kMinPackElements = 16 * 1024;  // activations a packing task is worth
 
@@ -32,12 +32,10 @@ FloatFormat format_of(DataType type) {
 }
 
 const Int4GemmKernels& int4_gemm_kernels(CpuTier tier, std::int64_t m) {
-  constexpr TierKernels<Int4GemmKernels> kKernels{
-      .generic = &kInt4GemmGeneric,
+  constexpr TierKernels<Int4GemmKernels> kKernels {
+    .generic = &kInt4GemmGeneric,
 #if defined(__x86_64__)
-      .avx2 = &kInt4GemmAvx2,
-      .avx512 = &kInt4GemmAvx512,
-      .amx = &kInt4GemmAmx,
+    .avx2 = &kInt4GemmAvx2, .avx512 = &kInt4GemmAvx512, .amx = &kInt4GemmAmx,
 #endif
   };
   return kKernels.of(tier == CpuTier::kAmx && m < kFewestTileRows ? CpuTier::kAvx512 : tier);
@@ -51,8 +49,7 @@ Int4GemmSchedule schedule_int4_gemm(const Int4GemmProblem& p, ComputeMode mode,
 
   Int4GemmSchedule s;
   s.mode = mode;
-  s.value_bytes =
-      int8 ? 1 : kernels.exact_bytes[static_cast<int>(format_of(p.activation_type))];
+  s.value_bytes = int8 ? 1 : kernels.exact_bytes[static_cast<int>(format_of(p.activation_type))];
   const std::int64_t value_bytes = s.value_bytes;
   s.tile_rows = int8 ? kernels.int8_rows : kernels.exact_rows;
   s.panels = divide_up(p.attributes.gemm_n, kPanelColumns);

@@ -21,11 +21,10 @@ namespace {
 
 constexpr std::int64_t kFewestElements = 4096;
 
-constexpr TierKernels<SwigluKernels> kKernels{
-    .generic = &kSwigluGeneric,
+constexpr TierKernels<SwigluKernels> kKernels {
+  .generic = &kSwigluGeneric,
 #if defined(__x86_64__)
-    .avx2 = &kSwigluAvx2,
-    .avx512 = &kSwigluAvx512,
+  .avx2 = &kSwigluAvx2, .avx512 = &kSwigluAvx512,
 #endif
 };
 

@@ -119,7 +119,9 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)) {}
 ThreadPool::~ThreadPool() = default;
 
-int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+int ThreadPool::threads() const {
+  return static_cast<int>(state_->workers.size()) + 1;
+}
 
 TaskRunner ThreadPool::runner() {
   return {state_.get(), [](void* context, std::size_t count, void (*task)(void*, std::size_t),

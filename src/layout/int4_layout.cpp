@@ -5,9 +5,12 @@ namespace dovetail {
 
 Shape int4_weights_shape(WeightLayout layout, std::int64_t n, std::int64_t k) {
   switch (layout) {
-    case WeightLayout::kEdgeLlmV1: return {round_up(n, 4) / 2, round_up(k, 64)};
-    case WeightLayout::kCpuV1: return {round_up(n, 16) / 2, k};
-    case WeightLayout::kCudaV1: return {round_up(n, 64) / 2, round_up(k, 64)};
+    case WeightLayout::kEdgeLlmV1:
+      return {round_up(n, 4) / 2, round_up(k, 64)};
+    case WeightLayout::kCpuV1:
+      return {round_up(n, 16) / 2, k};
+    case WeightLayout::kCudaV1:
+      return {round_up(n, 64) / 2, round_up(k, 64)};
   }
   return {};
 }

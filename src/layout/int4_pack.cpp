@@ -93,11 +93,14 @@ template <class Visit>
 void for_each_weight(const Int4Format& f, Visit visit) {
   switch (f.layout) {
     case WeightLayout::kEdgeLlmV1:
-      return for_each_weight(f, [](auto... at) { return edgellm_v1_address(at...); }, visit);
+      return for_each_weight(
+          f, [](auto... at) { return edgellm_v1_address(at...); }, visit);
     case WeightLayout::kCpuV1:
-      return for_each_weight(f, [](auto... at) { return cpu_v1_address(at...); }, visit);
+      return for_each_weight(
+          f, [](auto... at) { return cpu_v1_address(at...); }, visit);
     case WeightLayout::kCudaV1:
-      return for_each_weight(f, [](auto... at) { return cuda_v1_address(at...); }, visit);
+      return for_each_weight(
+          f, [](auto... at) { return cuda_v1_address(at...); }, visit);
   }
 }
 

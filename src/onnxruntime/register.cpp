@@ -76,8 +76,8 @@ Result<std::span<OrtCustomOpDomain* const>> domains_for(const OrtApi& api, int t
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, AttentionOp::schema().domain,
                                         {known.attention, known.int4_gemm}, &domains));
     DOVETAIL_RETURN_IF_ERROR(add_domain(api, kNoDomain, {known.int4_gemm}, &domains));
-    DOVETAIL_RETURN_IF_ERROR(add_domain(api, SwigluOp::schema().domain,
-                                        {known.swiglu, known.residual_norm}, &domains));
+    DOVETAIL_RETURN_IF_ERROR(
+        add_domain(api, SwigluOp::schema().domain, {known.swiglu, known.residual_norm}, &domains));
     known.domains = domains;
   }
   return std::span<OrtCustomOpDomain* const>(known.domains);

@@ -140,19 +140,23 @@ Result<AttentionMode> mode_of(const Inputs& inputs, std::int64_t tokens) {
   if (position_ids->shape[1] == tokens) {
     return AttentionMode::kTreeDecode;
   }
-  return invalid_argument("attention: attention_pos_id is ", position_ids->shape,
-                          ", expected [B, S] (tree decode) or [B, 1] (chunked prefill) with S = ",
-                          tokens);
+  return invalid_argument(
+      "attention: attention_pos_id is ", position_ids->shape,
+      ", expected [B, S] (tree decode) or [B, 1] (chunked prefill) with S = ", tokens);
 }
 
 }  // namespace
 
 const char* name_of(AttentionMode mode) {
   switch (mode) {
-    case AttentionMode::kPrefill: return "prefill";
-    case AttentionMode::kChunkedPrefill: return "chunked prefill";
-    case AttentionMode::kDecode: return "decode";
-    case AttentionMode::kTreeDecode: return "tree decode";
+    case AttentionMode::kPrefill:
+      return "prefill";
+    case AttentionMode::kChunkedPrefill:
+      return "chunked prefill";
+    case AttentionMode::kDecode:
+      return "decode";
+    case AttentionMode::kTreeDecode:
+      return "tree decode";
   }
   return "unknown";
 }
@@ -243,9 +247,9 @@ Status validate(const AttentionAttributes& a) {
     return invalid_argument("attention: attribute sliding_window_size is ", a.sliding_window_size,
                             ", expected -1 (off) or at least 1");
   }
-  for (const auto& [name, value] : {std::pair("attention_scale", a.attention_scale),
-                                    std::pair("logit_softcap", a.logit_softcap),
-                                    std::pair("rms_norm_eps", a.rms_norm_eps)}) {
+  for (const auto& [name, value] :
+       {std::pair("attention_scale", a.attention_scale),
+        std::pair("logit_softcap", a.logit_softcap), std::pair("rms_norm_eps", a.rms_norm_eps)}) {
     if (!(value >= 0.0f) || !std::isfinite(value)) {
       return invalid_argument("attention: attribute ", name, " is ", value,
                               ", expected a finite number of at least 0");
@@ -344,9 +348,8 @@ Result<AttentionProblem> describe_attention(const AttentionAttributes& attribute
   }
   problem.mode = *mode;
   if (problem.mode == AttentionMode::kTreeDecode) {
-    DOVETAIL_RETURN_IF_ERROR(
-        expect(AttentionInput::kAttentionMask, inputs,
-               {problem.batch, problem.tokens, (problem.tokens + 31) / 32}));
+    DOVETAIL_RETURN_IF_ERROR(expect(AttentionInput::kAttentionMask, inputs,
+                                    {problem.batch, problem.tokens, (problem.tokens + 31) / 32}));
   }
   DOVETAIL_RETURN_IF_ERROR(validate(problem));
   return problem;

@@ -42,8 +42,10 @@ DOVETAIL_HOST_DEVICE constexpr LaneExtent lane_extent(AttentionMode mode, std::i
   const std::int64_t length = context_length > 0 ? context_length : 0;
   const std::int64_t fresh = length < tokens ? length : tokens;
   switch (mode) {
-    case AttentionMode::kPrefill: return {0, fresh};
-    case AttentionMode::kChunkedPrefill: return {start, fresh};
+    case AttentionMode::kPrefill:
+      return {0, fresh};
+    case AttentionMode::kChunkedPrefill:
+      return {start, fresh};
     case AttentionMode::kDecode:
       if (length == 1 && start > 0) {
         return {start, 1};

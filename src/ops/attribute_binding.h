@@ -38,9 +38,9 @@ Result<Struct> parse_attributes(const OpSchema& schema,
     const AttributeValue& value = (*complete)[i].value;
     const auto& field = bindings[i].field;
     if (const auto* integer = std::get_if<std::int32_t Struct::*>(&field)) {
-      parsed.**integer = static_cast<std::int32_t>(std::get<std::int64_t>(value));
+      parsed.** integer = static_cast<std::int32_t>(std::get<std::int64_t>(value));
     } else if (const auto* real = std::get_if<float Struct::*>(&field)) {
-      parsed.**real = static_cast<float>(std::get<double>(value));
+      parsed.** real = static_cast<float>(std::get<double>(value));
     } else {
       const std::vector<std::string>& choices = schema.attributes[i].choices;
       const std::string& text = std::get<std::string>(value);

@@ -44,19 +44,27 @@ OpSchema make_schema() {
            integer("group_size", true, 1, "weights per scale along K: 32, 64 or 128"),
            integer("has_zero_points", false, 0, "1: the input zero_points is present"),
            integer("has_bias", false, 0, "1: the input bias is present"),
-           {"weight_layout", AttributeType::kString, false, std::string("edgellm_v1"),
-            {"edgellm_v1", "cpu_v1", "cuda_v1"}, 0, "placement of weights, scales and zero points"},
-           {"compute_mode", AttributeType::kString, false, std::string("auto"),
-            {"auto", "exact", "int8"}, 0,
+           {"weight_layout",
+            AttributeType::kString,
+            false,
+            std::string("edgellm_v1"),
+            {"edgellm_v1", "cpu_v1", "cuda_v1"},
+            0,
+            "placement of weights, scales and zero points"},
+           {"compute_mode",
+            AttributeType::kString,
+            false,
+            std::string("auto"),
+            {"auto", "exact", "int8"},
+            0,
             "exact: activations as they are; int8: rounded per row and group; auto: the faster"}},
-      .inputs =
-          {{"activations", kActivation, "[B, S, K]", "", "or [M, K]"},
-           {"weights", kBytes, "per weight_layout; edgellm_v1: [N/2, K]", "",
-            "two 4-bit weights a byte"},
-           {"scales", kActivation, "per weight_layout; edgellm_v1: [K/G, N]", "",
-            "one per group and output feature"},
-           {"zero_points", kBytes, "as scales", "has_zero_points", "values 0..15; absent: 8"},
-           {"bias", kActivation, "[N]", "has_bias", "type of the activations"}},
+      .inputs = {{"activations", kActivation, "[B, S, K]", "", "or [M, K]"},
+                 {"weights", kBytes, "per weight_layout; edgellm_v1: [N/2, K]", "",
+                  "two 4-bit weights a byte"},
+                 {"scales", kActivation, "per weight_layout; edgellm_v1: [K/G, N]", "",
+                  "one per group and output feature"},
+                 {"zero_points", kBytes, "as scales", "has_zero_points", "values 0..15; absent: 8"},
+                 {"bias", kActivation, "[N]", "has_bias", "type of the activations"}},
       .outputs = {{"output", kActivation, "[B, S, N]", "", "type of the activations"}},
       .aliases = {},
   };
@@ -70,18 +78,24 @@ const TensorSpec& spec_of(Int4GemmInput input) {
 
 const char* name_of(WeightLayout layout) {
   switch (layout) {
-    case WeightLayout::kEdgeLlmV1: return "edgellm_v1";
-    case WeightLayout::kCpuV1: return "cpu_v1";
-    case WeightLayout::kCudaV1: return "cuda_v1";
+    case WeightLayout::kEdgeLlmV1:
+      return "edgellm_v1";
+    case WeightLayout::kCpuV1:
+      return "cpu_v1";
+    case WeightLayout::kCudaV1:
+      return "cuda_v1";
   }
   return "unknown";
 }
 
 const char* name_of(ComputeMode mode) {
   switch (mode) {
-    case ComputeMode::kAuto: return "auto";
-    case ComputeMode::kExact: return "exact";
-    case ComputeMode::kInt8: return "int8";
+    case ComputeMode::kAuto:
+      return "auto";
+    case ComputeMode::kExact:
+      return "exact";
+    case ComputeMode::kInt8:
+      return "int8";
   }
   return "unknown";
 }
@@ -140,8 +154,8 @@ Status validate(const Int4GemmAttributes& a) {
     return invalid_argument("int4_gemm: gemm_k is ", a.gemm_k,
                             ", expected a positive multiple of group_size = ", a.group_size);
   }
-  for (const auto& [name, flag] : {std::pair("has_zero_points", a.has_zero_points),
-                                   std::pair("has_bias", a.has_bias)}) {
+  for (const auto& [name, flag] :
+       {std::pair("has_zero_points", a.has_zero_points), std::pair("has_bias", a.has_bias)}) {
     if (flag != 0 && flag != 1) {
       return invalid_argument("int4_gemm: attribute ", name, " is ", flag, ", expected 0 or 1");
     }
@@ -182,8 +196,8 @@ Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
   for (int i = 0; i < kInt4GemmInputs; ++i) {
     const auto input = static_cast<Int4GemmInput>(i);
     if (map[input] >= 0) {
-      DOVETAIL_RETURN_IF_ERROR(check_type(schema, spec_of(input),
-                                          tensors[static_cast<std::size_t>(map[input])].type));
+      DOVETAIL_RETURN_IF_ERROR(
+          check_type(schema, spec_of(input), tensors[static_cast<std::size_t>(map[input])].type));
     }
   }
   const TensorDesc& activations = tensors[0];

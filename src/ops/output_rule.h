@@ -13,7 +13,7 @@
 namespace dovetail {
 
 struct OutputDim {
-  int input = -1;              // copied from this input's dimension `dim`; -1: `constant`
+  int input = -1;  // copied from this input's dimension `dim`; -1: `constant`
   int dim = 0;
   std::int64_t constant = 0;
 };

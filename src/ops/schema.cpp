@@ -54,9 +54,12 @@ Status check_value(const OpSchema& schema, const AttributeSpec& spec, const Attr
 
 const char* name_of(AttributeType type) {
   switch (type) {
-    case AttributeType::kInt: return "an integer";
-    case AttributeType::kFloat: return "a float";
-    case AttributeType::kString: return "a string";
+    case AttributeType::kInt:
+      return "an integer";
+    case AttributeType::kFloat:
+      return "a float";
+    case AttributeType::kString:
+      return "a string";
   }
   return "unknown";
 }
@@ -109,8 +112,8 @@ Result<std::vector<Attribute>> complete_attributes(const OpSchema& schema,
     const auto it = std::ranges::find(given, std::string_view(spec.name), &Attribute::name);
     if (it == given.end()) {
       if (spec.required) {
-        return invalid_argument(schema.prefix, ": attribute ", spec.name,
-                                " is missing, expected ", name_of(spec.type));
+        return invalid_argument(schema.prefix, ": attribute ", spec.name, " is missing, expected ",
+                                name_of(spec.type));
       }
       complete.push_back({spec.name, spec.default_value});
       continue;

@@ -31,7 +31,9 @@ struct Attribute {
 enum class AttributeType { kInt, kFloat, kString };
 const char* name_of(AttributeType type);  // "an integer", "a float", "a string"
 
-constexpr std::uint32_t type_bit(DataType type) { return 1u << static_cast<unsigned>(type); }
+constexpr std::uint32_t type_bit(DataType type) {
+  return 1u << static_cast<unsigned>(type);
+}
 template <class... Types>
 constexpr std::uint32_t types(Types... list) {
   return (type_bit(list) | ...);
@@ -41,17 +43,17 @@ struct AttributeSpec {
   const char* name;
   AttributeType type;
   bool required;
-  AttributeValue default_value;         // when not required
-  std::vector<std::string> choices;     // strings only: the accepted values
-  double minimum;                       // numbers only: the smallest accepted value
+  AttributeValue default_value;      // when not required
+  std::vector<std::string> choices;  // strings only: the accepted values
+  double minimum;                    // numbers only: the smallest accepted value
   const char* doc;
 };
 
 struct TensorSpec {
   const char* name;
-  std::uint32_t type_mask;   // types(...)
-  const char* shape;         // in the layout words of DESIGN: "[B, S, (Hq+2*Hk)*D]"
-  const char* group;         // attribute that switches the tensor on, or "" for always
+  std::uint32_t type_mask;  // types(...)
+  const char* shape;        // in the layout words of DESIGN: "[B, S, (Hq+2*Hk)*D]"
+  const char* group;        // attribute that switches the tensor on, or "" for always
   const char* doc;
 };
 
@@ -61,10 +63,10 @@ struct AliasSpec {
 };
 
 struct OpSchema {
-  const char* name;      // node type in ONNX and creator name in TensorRT
+  const char* name;  // node type in ONNX and creator name in TensorRT
   const char* version;
-  const char* domain;    // ONNX domain
-  const char* prefix;    // how messages begin: "attention"
+  const char* domain;  // ONNX domain
+  const char* prefix;  // how messages begin: "attention"
   const char* doc;
   std::vector<AttributeSpec> attributes;
   std::vector<TensorSpec> inputs;

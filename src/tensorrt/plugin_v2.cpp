@@ -165,9 +165,8 @@ const nvinfer1::PluginFieldCollection* CreatorV2::getFieldNames() noexcept {
 
 nvinfer1::IPluginV2* CreatorV2::createPlugin(
     const char*, const nvinfer1::PluginFieldCollection* fields) noexcept {
-  return make_plugin("createPlugin", [&] {
-    return read_fields(schema_, fields, nvinfer1::TensorRTPhase::kBUILD);
-  });
+  return make_plugin("createPlugin",
+                     [&] { return read_fields(schema_, fields, nvinfer1::TensorRTPhase::kBUILD); });
 }
 
 nvinfer1::IPluginV2* CreatorV2::deserializePlugin(const char*, const void* data,

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "layout/int4_layout.h"
 #include "dovetail/int4_pack.h"
+#include "layout/int4_layout.h"
 #include "ops/int4_gemm_reference.h"
 #include "support/error_budget.h"
 #include "support/random.h"

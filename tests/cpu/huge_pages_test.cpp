@@ -41,8 +41,8 @@ TEST(PreferHugePages, MarksWhatIsLargeAndNothingElse) {
     return;
   }
   const auto map = [] {
-    return static_cast<std::byte*>(::mmap(nullptr, 16 * kMegabyte, PROT_READ,
-                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return static_cast<std::byte*>(
+        ::mmap(nullptr, 16 * kMegabyte, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   };
   std::byte* data = map();
   prefer_huge_pages(data, kMegabyte);  // smaller than a huge page

@@ -132,8 +132,8 @@ void expect_cuda_v1(const Int4Format& f, const Plain& plain, const Packed& packe
           const std::uint32_t pair = *words >> (4 * i) & 0x000f000fu;
           for (std::int64_t odd = 0; odd < 2; ++odd) {
             const std::int64_t n = block / blocks_k * 16 + j / 2 * 8 + lane / 4;
-            const std::int64_t k = block % blocks_k * 64 + j % 2 * 32 + i / 2 * 16 + i % 2 * 8 +
-                                   lane % 4 * 2 + odd;
+            const std::int64_t k =
+                block % blocks_k * 64 + j % 2 * 32 + i / 2 * 16 + i % 2 * 8 + lane % 4 * 2 + odd;
             const unsigned expected =
                 n < f.n && k < f.k ? plain.codes[static_cast<std::size_t>(n * f.k + k)] : 8u;
             ASSERT_EQ(pair >> (16 * odd) & 15u, expected) << "n " << n << " k " << k;

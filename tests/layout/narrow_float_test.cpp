@@ -63,8 +63,9 @@ TEST(NarrowFloat, Bfloat16RoundsToNearestEven) {
 }
 
 TEST(NarrowFloat, E4m3RoundsToNearestEvenAndSaturates) {
-  check_rounding(0x7e, [](std::uint32_t e) { return e4m3_to_float(static_cast<std::uint8_t>(e)); },
-                 float_to_e4m3);
+  check_rounding(
+      0x7e, [](std::uint32_t e) { return e4m3_to_float(static_cast<std::uint8_t>(e)); },
+      float_to_e4m3);
   EXPECT_EQ(e4m3_to_float(0x7e), 448.0f);
   EXPECT_EQ(float_to_e4m3(1e9f), 0x7e);
   EXPECT_EQ(float_to_e4m3(-1e9f), 0xfe);

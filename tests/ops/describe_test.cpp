@@ -15,8 +15,11 @@ constexpr DataType kI32 = DataType::kInt32;
 
 // B = 2, S = 4, Hq = 8, Hk = 2, D = 64, C = 128, R = 64.
 std::vector<TensorDesc> inputs(std::int64_t tokens, std::int64_t starts) {
-  return {{kF16, {2, tokens, 12 * 64}}, {kF16, {2, 2, 2, 128, 64}}, {kI32, {2}},
-          {kF32, {1, 128, 64}}, {kI32, {starts}}};
+  return {{kF16, {2, tokens, 12 * 64}},
+          {kF16, {2, 2, 2, 128, 64}},
+          {kI32, {2}},
+          {kF32, {1, 128, 64}},
+          {kI32, {starts}}};
 }
 
 AttentionAttributes attributes(int tree = 0) {
@@ -58,8 +61,11 @@ TEST(DescribeAttention, ModeFollowsTheContractsTable) {
 }
 
 TEST(CheckInputs, AcceptsWhatIsNotKnownYetAndRefusesWhatIsKnownToBeWrong) {
-  std::vector<TensorDesc> in = {{kF16, {-1, -1, 12 * 64}}, {kF16, {-1, 2, 2, -1, 64}}, {kI32, {-1}},
-                                {kF32, {-1, -1, -1}},      {kI32, {-1}}};
+  std::vector<TensorDesc> in = {{kF16, {-1, -1, 12 * 64}},
+                                {kF16, {-1, 2, 2, -1, 64}},
+                                {kI32, {-1}},
+                                {kF32, {-1, -1, -1}},
+                                {kI32, {-1}}};
   EXPECT_TRUE(check_attention_inputs(attributes(), in).ok());
   in[3].shape = {};  // nothing known
   EXPECT_TRUE(check_attention_inputs(attributes(), in).ok());
@@ -104,20 +110,26 @@ TEST(DescribeAttention, EveryWrongTensorIsNamed) {
     const char* message;
   };
   const Case cases[] = {
-      {0, {kF16, {2, 4, 700}},
+      {0,
+       {kF16, {2, 4, 700}},
        "attention: qkv is [2, 4, 700], expected [B, S, (Hq+2*Hk)*D] = [2, 4, 768]"},
       {0, {kF16, {8, 768}}, "attention: qkv is [8, 768], expected [B, S, (Hq+2*Hk)*D] (rank 3)"},
       {0, {kI32, {2, 4, 768}}, "attention: qkv is int32, expected fp32, fp16, bf16"},
-      {1, {kF16, {2, 2, 4, 128, 64}},
+      {1,
+       {kF16, {2, 2, 4, 128, 64}},
        "attention: kv_cache is [2, 2, 4, 128, 64], expected [B, 2, Hk, C, D] = [2, 2, 2, 128, 64]"},
-      {1, {DataType::kFloat8E4M3, {2, 2, 2, 128, 64}},
+      {1,
+       {DataType::kFloat8E4M3, {2, 2, 2, 128, 64}},
        "attention: kv_cache is fp8_e4m3, expected fp32, fp16, bf16 with enable_fp8_kv_cache = 0"},
       {2, {kI32, {3}}, "attention: context_lengths is [3], expected [B] = [2]"},
-      {3, {kF32, {1, 100, 64}},
+      {3,
+       {kF32, {1, 100, 64}},
        "attention: rope_rotary_cos_sin has 100 rows, expected at least the capacity C = 128"},
-      {3, {kF32, {3, 128, 64}},
+      {3,
+       {kF32, {3, 128, 64}},
        "attention: rope_rotary_cos_sin holds 3 tables, expected 1 or B = 2"},
-      {3, {kF32, {1, 128, 96}},
+      {3,
+       {kF32, {1, 128, 96}},
        "attention: rope_rotary_cos_sin has width 96, expected an even number from 2 to D = 64"},
       {4, {kI32, {1}}, "attention: kvcache_start_index is [1], expected [B] or [0] = [2]"},
   };

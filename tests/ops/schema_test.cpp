@@ -38,18 +38,28 @@ TEST(Attributes, GuideFieldsAloneGiveTheGuidesBehaviour) {
 }
 
 TEST(Attributes, ListingAndParsingAreInverse) {
-  AttentionAttributes a{.num_q_heads = 14, .num_kv_heads = 2, .head_size = 64,
-                        .enable_tree_attention = 1, .enable_fp8_kv_cache = 1,
-                        .sliding_window_size = 512, .attention_scale = 0.25f,
-                        .logit_softcap = 50.0f, .enable_qk_norm = 1, .rms_norm_eps = 1e-5f};
+  AttentionAttributes a{.num_q_heads = 14,
+                        .num_kv_heads = 2,
+                        .head_size = 64,
+                        .enable_tree_attention = 1,
+                        .enable_fp8_kv_cache = 1,
+                        .sliding_window_size = 512,
+                        .attention_scale = 0.25f,
+                        .logit_softcap = 50.0f,
+                        .enable_qk_norm = 1,
+                        .rms_norm_eps = 1e-5f};
   const auto parsed = parse_attention_attributes(list_attributes(a));
   ASSERT_TRUE(parsed.ok()) << parsed.status().message();
   EXPECT_EQ(list_attributes(*parsed).size(), attention_schema().attributes.size());
   EXPECT_EQ(parsed->sliding_window_size, 512);
   EXPECT_EQ(parsed->rms_norm_eps, 1e-5f);
 
-  Int4GemmAttributes g{.gemm_n = 17, .gemm_k = 96, .group_size = 32, .has_zero_points = 1,
-                       .has_bias = 1, .weight_layout = WeightLayout::kCpuV1,
+  Int4GemmAttributes g{.gemm_n = 17,
+                       .gemm_k = 96,
+                       .group_size = 32,
+                       .has_zero_points = 1,
+                       .has_bias = 1,
+                       .weight_layout = WeightLayout::kCpuV1,
                        .compute_mode = ComputeMode::kInt8};
   const auto gemm = parse_int4_gemm_attributes(list_attributes(g));
   ASSERT_TRUE(gemm.ok()) << gemm.status().message();

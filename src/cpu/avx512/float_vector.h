@@ -138,8 +138,8 @@ DOVETAIL_ALWAYS_INLINE void sum_eight(const Vec* x, float* out) {
 DOVETAIL_ALWAYS_INLINE Vec sums_of(const Vec* x) {
   Vec pairs[8];  // a02 b02 a13 b13
   for (int i = 0; i < 8; ++i) {
-    pairs[i] = add(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]),
-                   _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+    pairs[i] =
+        add(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
   }
   Vec fours[4];  // a b c d, each of its quarter
   for (int i = 0; i < 4; ++i) {

@@ -197,8 +197,7 @@ void narrow_block(const AttentionCall& call, const AttendItem& item, const Bound
                         scratch + where.top, scratch + where.total);
     }
   }
-  narrow_scores<R>(scratch + where.query, call.d, keys, count, values, scores,
-                   block.keys);
+  narrow_scores<R>(scratch + where.query, call.d, keys, count, values, scores, block.keys);
   for (int r = 0; r < R; ++r) {
     float* row = scores + r * block.keys;
     if (call.cap > 0.0f) {

@@ -31,8 +31,7 @@ Result<Tokenizer> Tokenizer::load(const std::string& path) {
   const Result<MemoryMap> file = MemoryMap::open(path);
   if (!file.ok()) return file.status();
   const std::span<const std::byte> bytes = file->bytes();
-  Result<Tokenizer> tokenizer =
-      parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  Result<Tokenizer> tokenizer = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!tokenizer.ok()) {
     return Status(tokenizer.status().code(), concat(path, ": ", tokenizer.status().message()));
   }
