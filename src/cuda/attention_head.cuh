@@ -15,17 +15,21 @@
 
 namespace dovetail::cuda {
 
-// 1 / sqrt(mean(x^2) + eps) over the row; all lanes of the warp call.
-DOVETAIL_DEVICE float norm_factor(const Chunk& x, const AttentionArguments& p, int lanes) {
-  float squares = 0.0f;
-  DOVETAIL_UNROLL
-  for (float v : x.value) squares += v * v;
+// 1 / sqrt(mean + eps) of a row's squares; all lanes of the warp call.
+DOVETAIL_DEVICE float norm_of_squares(float squares, const AttentionArguments& p, int lanes) {
   for (int bit = lanes / 2; bit > 0; bit /= 2) {
     squares += ptx::shuffle_xor(squares, static_cast<uint32_t>(bit));
   }
   const float mean = squares * p.per_head_size + p.norm_eps;
   const float estimate = ptx::reciprocal_sqrt_fast(mean);
   return estimate * (1.5f - 0.5f * mean * estimate * estimate);  // one Newton step
+}
+
+DOVETAIL_DEVICE float norm_factor(const Chunk& x, const AttentionArguments& p, int lanes) {
+  float squares = 0.0f;
+  DOVETAIL_UNROLL
+  for (float v : x.value) squares += v * v;
+  return norm_of_squares(squares, p, lanes);
 }
 
 // x * factor * weight.
@@ -75,6 +79,74 @@ DOVETAIL_DEVICE RawHead load_head(const AttentionArguments& p, int64_t row, int3
     raw.sine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(cos_sin + half + angle + 4 * i));
   }
   return raw;
+}
+
+// Two chunks of a row that RoPE turns with the same angles, in one lane: `lanes` = D / 16 lanes hold
+// a row, so that many rows need few registers. Chunks beyond R go in pairs that are not turned.
+struct ChunkPair {
+  int32_t low, high;
+  bool rotates;
+};
+DOVETAIL_DEVICE ChunkPair chunk_pair(const AttentionArguments& p, int32_t lane) {
+  const int32_t half = p.rotary / 2, first = lane * 8;
+  if (first < half) return {first, first + half, true};
+  return {2 * first, 2 * first + 8, false};
+}
+
+struct RawPair {
+  ptx::Vec4 low, high;
+  ptx::Float4 cosine[2], sine[2];
+};
+
+template <class T>
+DOVETAIL_DEVICE RawPair load_pair(const AttentionArguments& p, int64_t row, const ChunkPair& at,
+                                  const float* cos_sin) {
+  const auto* from = static_cast<const T*>(p.qkv) + row;
+  const float* angles = cos_sin + at.low;
+  RawPair raw{};
+  if (at.low < p.head_size) raw.low = ptx::load_constant_16(from + at.low);
+  if (at.high < p.head_size) raw.high = ptx::load_constant_16(from + at.high);
+  if (!at.rotates) return raw;
+  DOVETAIL_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    raw.cosine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(angles + 4 * i));
+    raw.sine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(angles + p.rotary / 2 + 4 * i));
+  }
+  return raw;
+}
+
+// Normed if there is a weight, and rotated: x[0] is the chunk at.low, x[1] at.high. All lanes of the
+// warp call.
+template <class T>
+DOVETAIL_DEVICE void finish_pair(Chunk (&x)[2], const RawPair& raw, const AttentionArguments& p,
+                                 const ChunkPair& at, const void* weight, int lanes) {
+  x[0] = unpack_chunk<T>(raw.low), x[1] = unpack_chunk<T>(raw.high);
+  if (p.q_norm_weight != nullptr) {
+    float squares = 0.0f;
+    DOVETAIL_UNROLL
+    for (const Chunk& chunk : x) {
+      DOVETAIL_UNROLL
+      for (float v : chunk.value) squares += v * v;
+    }
+    const float factor = norm_of_squares(squares, p, lanes);
+    if (weight != nullptr) {
+      if (at.low < p.head_size) apply_norm<T>(x[0], factor, weight, at.low);
+      if (at.high < p.head_size) apply_norm<T>(x[1], factor, weight, at.high);
+    }
+  }
+  if (!at.rotates) return;
+  DOVETAIL_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const float cosine[4] = {raw.cosine[i].x, raw.cosine[i].y, raw.cosine[i].z, raw.cosine[i].w};
+    const float sine[4] = {raw.sine[i].x, raw.sine[i].y, raw.sine[i].z, raw.sine[i].w};
+    DOVETAIL_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      float &low = x[0].value[4 * i + j], &high = x[1].value[4 * i + j];
+      const float turned = low * cosine[j] - high * sine[j];
+      high = high * cosine[j] + low * sine[j];
+      low = turned;
+    }
+  }
 }
 
 // RoPE where R/2 is not a multiple of 8, element by element.

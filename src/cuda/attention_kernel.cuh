@@ -61,26 +61,21 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
 
-// Which rows and keys a block has.
-struct Place {
-  int32_t kv_head, row_block, part;
-  Lane lane;
-  RowBlock block;
-  Split split;
-};
-
-DOVETAIL_DEVICE Place place_of(const AttentionArguments& p, const AttentionTile& t) {
-  const auto x = static_cast<int32_t>(ptx::block_index().x);
-  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
-  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
-  const RowBlock block = row_block_of(p, lane, row_block * t.rows(), t.rows());
-  return {static_cast<int32_t>(ptx::block_index().y),
-          row_block,
-          part,
-          lane,
-          block,
-          split_of(p, block, t.keys, part)};
+// A fused call's lengths and queries in L2, before they may be read.
+template <class T>
+DOVETAIL_DEVICE void ask_for_inputs(const AttentionArguments& p) {
+  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
+  const auto lane = static_cast<int32_t>(ptx::block_index().z);
+  if (thread == 0) {
+    ptx::prefetch_to_l2(p.context_lengths + lane);
+    if (p.start_index != nullptr) ptx::prefetch_to_l2(p.start_index + lane);
+  }
+  constexpr int kLine = 128 / static_cast<int>(sizeof(T));
+  const int32_t heads = static_cast<int32_t>(ptx::block_index().y) * p.group;
+  if (thread * kLine < p.group * p.head_size) {
+    ptx::prefetch_to_l2(static_cast<const T*>(p.qkv) + head_row(p, {lane, 0, 0}, 0, heads) +
+                        thread * kLine);
+  }
 }
 
 // Grid [row blocks * splits, Hk, B]; within x the split runs fastest and the last row block, which
@@ -102,7 +97,10 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   // Asking for the first stages in L2 before this wait made a step slower: 18.9 -> 21.0 us for
   // 8k keys on an H100, since the previous kernel was reading at the speed of memory.
   const bool fused = kTile.rows() == 16 && p.fused;
-  if (fused) wait();
+  if (fused) {
+    ask_for_inputs<T>(p);
+    wait();
+  }
 
   const auto [kv_head, row_block, part, lane, block, split] = place_of(p, kTile);
   if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * kTile.rows(), kTile.rows());
@@ -132,15 +130,16 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   const bool counts = kTile.rows() <= 16 && split.count > 1 && ptx::thread_index().x == 0;
   uint64_t* arrivals = p.arrivals + item;
   uint64_t found = 0;
-  if (fused) {
+  const auto start_pipeline = [&] {
     if (counts) found = ptx::look_at_arrivals(arrivals);
     load_first_stages();
-  }
-  prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part);
+  };
+  prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part, [&] {
+    if (fused) start_pipeline();
+  });
   if (!fused) {
     wait();
-    if (counts) found = ptx::look_at_arrivals(arrivals);
-    load_first_stages();
+    start_pipeline();
   }
   if (counts) ptx::claim_arrivals(arrivals, found);
   const auto put_fresh_row = [&](int32_t tile) {
@@ -194,18 +193,8 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
       (int64_t{end.lane.index} * p.kv_heads + end.kv_head) * p.row_blocks + end.row_block;
   const int64_t part_row = (end_item * p.splits + end.part) * kTile.rows();
   const bool alone = end.split.count == 1;
-  const RowSink sink{.output = p.output,
-                     .token_row = int64_t{end.lane.index} * p.tokens,
-                     .row_begin = end.block.row_begin,
-                     .rows = end.block.row_end - end.block.row_begin,
-                     .kv_head = end.kv_head,
-                     .group = p.group,
-                     .q_heads = p.q_heads,
-                     .head_size = p.head_size,
-                     .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
-                     .tops = alone ? nullptr : p.partial_tops + 2 * part_row,
-                     .sums = alone ? nullptr : p.partial_sums + part_row * p.head_size,
-                     .one_token = p.tokens == 1};
+  RowSink sink = row_sink(p, end.lane, end.block, end.kv_head);
+  if (!alone) sink.leave_in(p, part_row);
   settle<S>(state, views + warp_row, rule.unit);
   if constexpr (kTile.key_warps == 1) {
     put_rows<S>(state, sink, warp_row);
@@ -227,42 +216,6 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     fold_in_block<S>(p, sink, p.partial_tops + 2 * first_row,
                      p.partial_sums + first_row * p.head_size, split.count, stages);
   }
-}
-
-// Folds the splits of attention_kernel<Index> with more than 16 rows, a row a warp. Grid
-// [row blocks * rows / kFoldWarps, Hk, B].
-inline constexpr int kFoldWarps = 4;
-template <int Index, class T, class Cache>
-DOVETAIL_KERNEL(kFoldWarps* ptx::kWarpSize)
-attention_fold(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
-  using S = AttentionShape<Index, T, Cache>;
-  constexpr int kRows = S::kTile.rows(), kBlocks = kRows / kFoldWarps;
-  ptx::wait_for_previous_kernel();
-  ptx::let_next_kernel_start();
-  const auto x = static_cast<int32_t>(ptx::block_index().x);
-  const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
-  const int32_t row_block = x / kBlocks;
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
-  const RowBlock block = row_block_of(p, lane, row_block * kRows, kRows);
-  const Split split = split_of(p, block, S::kTile.keys, 0);
-  if (split.count == 1 || block.row_end <= block.row_begin) return;
-  const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
-  const int64_t first_row = item * p.splits * kRows;
-  const RowSink sink{.output = p.output,
-                     .token_row = int64_t{lane.index} * p.tokens,
-                     .row_begin = block.row_begin,
-                     .rows = block.row_end - block.row_begin,
-                     .kv_head = kv_head,
-                     .group = p.group,
-                     .q_heads = p.q_heads,
-                     .head_size = p.head_size,
-                     .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
-                     .tops = nullptr,
-                     .sums = nullptr,
-                     .one_token = p.tokens == 1};
-  fold_splits<S>(p, sink, p.partial_tops + 2 * first_row, p.partial_sums + first_row * p.head_size,
-                 split.count, x % kBlocks * kFoldWarps + static_cast<int32_t>(ptx::warp_index()),
-                 kRows);
 }
 
 }  // namespace dovetail::cuda

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "cuda/attention_fold.cuh"
 #include "cuda/attention_kernel.cuh"
 #include "cuda/attention_prepare.cuh"
 #include "cuda/attention_run.h"
@@ -21,7 +22,7 @@ struct AttentionKernels {
 template <int Index, class T, class Cache>
 constexpr AttentionKernels attention_kernels() {
   if constexpr (kAttentionTiles[Index].rows() > 16) {
-    return {attention_kernel<Index, T, Cache>, attention_fold<Index, T, Cache>};
+    return {attention_kernel<Index, T, Cache>, attention_fold<AttentionShape<Index, T, Cache>>};
   } else {
     return {attention_kernel<Index, T, Cache>, nullptr};
   }
@@ -78,13 +79,8 @@ struct AttentionLaunches {
     DOVETAIL_RETURN_IF_ERROR(
         launch(find_attention_kernel<T, Cache>(s.tile).attend, config, arguments));
     if (!s.folds) return Status::success();
-    const auto rows = static_cast<uint32_t>(kAttentionTiles[s.tile].rows());
-    const LaunchConfig fold{.grid = {static_cast<uint32_t>(s.row_blocks) * (rows / kFoldWarps),
-                                     static_cast<uint32_t>(arguments.kv_heads), lanes},
-                            .block = {kFoldWarps * ptx::kWarpSize},
-                            .stream = stream,
-                            .overlap_previous = s.overlap_kernels};
-    return launch(find_attention_kernel<T, Cache>(s.tile).fold, fold, arguments);
+    return launch_fold(find_attention_kernel<T, Cache>(s.tile).fold, s,
+                       kAttentionTiles[s.tile].rows(), arguments, stream);
   }
 };
 

@@ -26,7 +26,28 @@ struct RowSink {
     const int32_t packed = row_begin + row, token = one_token ? 0 : packed / group;
     return ((token_row + token) * q_heads + kv_head * group + packed - token * group) * head_size;
   }
+  // The rows of one split stay in the workspace, from its row `first` on.
+  DOVETAIL_DEVICE void leave_in(const AttentionArguments& p, int64_t first) {
+    tops = p.partial_tops + 2 * first;
+    sums = p.partial_sums + first * head_size;
+  }
 };
+
+DOVETAIL_DEVICE RowSink row_sink(const AttentionArguments& p, const Lane& lane,
+                                 const RowBlock& block, int32_t kv_head) {
+  return {.output = p.output,
+          .token_row = int64_t{lane.index} * p.tokens,
+          .row_begin = block.row_begin,
+          .rows = block.row_end - block.row_begin,
+          .kv_head = kv_head,
+          .group = p.group,
+          .q_heads = p.q_heads,
+          .head_size = p.head_size,
+          .value_scale = p.kv_scales == nullptr ? 1.0f : p.kv_scales[1],
+          .tops = nullptr,
+          .sums = nullptr,
+          .one_token = p.tokens == 1};
+}
 
 // What the sums of a row are multiplied by in the end; 0 for a row that saw nothing, which becomes
 // zero whatever its sums are.
@@ -234,82 +255,6 @@ DOVETAIL_DEVICE void fold_in_block(const AttentionArguments& p, RowSink sink,
     }
     put_pair<typename S::T>(sink, row, column, finishing[row], sum.x, sum.y);
     put_pair<typename S::T>(sink, row, column + 2, finishing[row], sum.z, sum.w);
-  }
-}
-
-// The splits of rows `first_row`, + `step`, .. of a block are folded, a row by a warp; `first_*` are
-// the workspace of split 0. Where 16 lanes hold a row, two splits at once. The lanes weigh 32 splits
-// at once, then add up their columns with kBatch loads in flight.
-template <class S>
-DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, RowSink sink, const float* first_tops,
-                                 const float* first_sums, int32_t splits, int32_t first_row,
-                                 int32_t step) {
-  constexpr int kRows = S::kTile.rows(), kQuads = (S::kHeadSize + 127) / 128;
-  constexpr int kWays = S::kHeadSize <= 64 ? 2 : 1, kLanes = ptx::kWarpSize / kWays;
-  constexpr int kBatch = 16 / kQuads;
-  const auto lane = static_cast<int32_t>(ptx::lane_index());
-  const int64_t stride = int64_t{kRows} * p.head_size;
-  const int32_t own_column = lane % kLanes * 4;
-  sink.tops = nullptr;
-  for (int32_t row = first_row; row < sink.rows; row += step) {
-    const float* tops = first_tops + 2 * row;
-    const float* sums = first_sums + int64_t{row} * p.head_size + own_column;
-    float top = minus_infinity();
-    for (int32_t s = lane; s < splits; s += ptx::kWarpSize) {
-      top = ptx::larger(top, tops[int64_t{s} * 2 * kRows]);
-    }
-    DOVETAIL_UNROLL
-    for (uint32_t bit = 16; bit > 0; bit /= 2) top = ptx::larger(top, ptx::shuffle_xor(top, bit));
-    float total = 0.0f;
-    ptx::Float4 folded[kQuads] = {};
-    for (int32_t base = 0; base < splits; base += ptx::kWarpSize) {
-      ptx::Float2 part{minus_infinity(), 0.0f};
-      if (base + lane < splits) {
-        part = *reinterpret_cast<const ptx::Float2*>(tops + int64_t{base + lane} * 2 * kRows);
-      }
-      const float own_factor = fold_factor(part.x, top);
-      total += own_factor * part.y;
-      const int32_t count = splits - base < ptx::kWarpSize ? splits - base : ptx::kWarpSize;
-      for (int32_t first = 0; first < count; first += kBatch * kWays) {
-        ptx::Float4 v[kBatch][kQuads] = {};
-        DOVETAIL_UNROLL
-        for (int i = 0; i < kBatch * kQuads; ++i) {
-          const int32_t s = first + i / kQuads * kWays + lane / kLanes, column = i % kQuads * 128;
-          if (s < count && column + own_column < p.head_size) {
-            v[i / kQuads][i % kQuads] =
-                *reinterpret_cast<const ptx::Float4*>(sums + (base + s) * stride + column);
-          }
-        }
-        DOVETAIL_UNROLL
-        for (int i = 0; i < kBatch; ++i) {
-          const float factor =
-              ptx::shuffle(own_factor, static_cast<uint32_t>(first + i * kWays + lane / kLanes) %
-                                           ptx::kWarpSize);
-          DOVETAIL_UNROLL
-          for (int q = 0; q < kQuads; ++q) {
-            ptx::Float4& to = folded[q];
-            const ptx::Float4& from = v[i][q];
-            to = {to.x + factor * from.x, to.y + factor * from.y, to.z + factor * from.z,
-                  to.w + factor * from.w};
-          }
-        }
-      }
-    }
-    DOVETAIL_UNROLL
-    for (uint32_t bit = 16; bit > 0; bit /= 2) total += ptx::shuffle_xor(total, bit);
-    if constexpr (kWays == 2) {
-      for (float* sum : {&folded[0].x, &folded[0].y, &folded[0].z, &folded[0].w}) {
-        *sum += ptx::shuffle_xor(*sum, kLanes);
-      }
-      if (lane >= kLanes) continue;
-    }
-    const float factor = finishing_factor(sink, total);
-    DOVETAIL_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
-      const int column = q * 128 + own_column;
-      put_pair<typename S::T>(sink, row, column, factor, folded[q].x, folded[q].y);
-      put_pair<typename S::T>(sink, row, column + 2, factor, folded[q].z, folded[q].w);
-    }
   }
 }
 

@@ -78,27 +78,33 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
   return best;
 }
 
-// The wgmma tile for a prompt, or -1: sm_90 alone, exact head sizes, a cache of the activation's
-// type, and enough blocks that no keys need to be split.
+// The wgmma tile, or -1: sm_90 alone, exact head sizes, a cache of the activation's type. Row
+// blocks that fill the GPU keep their keys whole; fewer, and trees, take a tile that splits them.
 int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice& device) {
-  const bool prompt = p.mode == AttentionMode::kPrefill || p.mode == AttentionMode::kChunkedPrefill;
-  if (device.compute_capability != 90 || !prompt || p.cache_type != p.activation_type ||
-      p.rotary_width % 16 != 0) {
+  using enum AttentionMode;
+  if (device.compute_capability != 90 || p.cache_type != p.activation_type ||
+      p.rotary_width % 16 != 0 || rows <= 16) {
     return -1;
   }
-  int best = -1;
+  int whole = -1, split = -1;
   for (int i = 0; i < kAttentionWgmmaTileCount; ++i) {
     const AttentionWgmmaTile& t = kAttentionWgmmaTiles[i];
-    const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
-    if (t.head_size != p.attributes.head_size || rows < t.rows() ||
+    if (t.head_size != p.attributes.head_size ||
         t.shared_bytes() + t.rows() * 12 + 128 > device.shared_memory_bytes) {
       continue;
     }
+    const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
     const bool fills = blocks >= device.multiprocessors * t.resident;
-    const bool one_wave = p.mode == AttentionMode::kPrefill || 2 * blocks >= device.multiprocessors;
-    if (fills || (best < 0 && one_wave)) best = i;
+    if (t.splits) {
+      if (p.mode == kTreeDecode && !t.trees()) continue;
+      if (split < 0 || rows > kAttentionWgmmaTiles[split].rows()) split = i;
+    } else if (rows >= t.rows() && p.mode != kTreeDecode) {
+      const bool one_wave =
+          p.mode == kPrefill || 4 * blocks >= 3 * device.multiprocessors * t.resident;
+      if (fills || (whole < 0 && one_wave)) whole = i;
+    }
   }
-  return best;
+  return whole >= 0 || p.mode == kPrefill ? whole : split;
 }
 
 // As many splits as fill the GPU once: `items` blocks a split on `slots` places. A second wave
@@ -110,6 +116,10 @@ int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
   // An eighth of them at most is given up for whole batches of the fold.
   const std::int64_t over = splits > kFoldBatch ? splits % kFoldBatch : 0;
   return static_cast<int>(8 * over <= splits ? splits - over : splits);
+}
+
+int rows_of(const AttentionSchedule& s) {
+  return s.wgmma < 0 ? kAttentionTiles[s.tile].rows() : kAttentionWgmmaTiles[s.wgmma].rows();
 }
 
 AttentionWorkspace layout(const AttentionSchedule& s) {
@@ -125,7 +135,7 @@ AttentionWorkspace layout(const AttentionSchedule& s) {
   const bool tree = p.mode == AttentionMode::kTreeDecode;
   at.tree_mask = take(tree ? p.batch * p.tokens * divide_up(p.tokens, 32) * 4 : 0);
   const std::int64_t items = p.batch * a.num_kv_heads * s.row_blocks;
-  const std::int64_t rows = s.splits > 1 ? items * s.splits * kAttentionTiles[s.tile].rows() : 0;
+  const std::int64_t rows = s.splits > 1 ? items * s.splits * rows_of(s) : 0;
   at.arrivals = take(s.splits > 1 ? items * 8 : 0);
   at.partial_tops = take(rows * 2 * 4);
   at.partial_sums = take(rows * a.head_size * 4);
@@ -150,8 +160,11 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   const AttentionTile& t = kAttentionTiles[s.tile];
   s.shared_bytes =
       s.wgmma < 0 ? shared_bytes(t, cache_bytes(p)) : kAttentionWgmmaTiles[s.wgmma].shared_bytes();
-  s.row_blocks = divide_up(rows, s.wgmma < 0 ? t.rows() : kAttentionWgmmaTiles[s.wgmma].rows());
-  s.least_tiles = std::max(1, kLeastSplitKeys / t.keys);
+  s.row_blocks = divide_up(rows, rows_of(s));
+  const int keys = s.wgmma < 0 ? t.keys : kAttentionWgmmaTiles[s.wgmma].keys;
+  const int resident = s.wgmma < 0 ? 1 : kAttentionWgmmaTiles[s.wgmma].resident;
+  const bool whole = s.wgmma >= 0 && !kAttentionWgmmaTiles[s.wgmma].splits;
+  s.least_tiles = std::max(1, kLeastSplitKeys / keys);
   s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && rows <= 16 && t.rows() == 16;
   s.overlap_kernels = device.compute_capability >= 90;
 
@@ -161,16 +174,15 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   }
   // One block a multiprocessor has enough bytes on their way; E4M3 takes two to convert them.
   const std::int64_t slots =
-      std::int64_t{std::max(device.multiprocessors, 1)} * (cache_bytes(p) == 1 ? 2 : 1);
-  s.splits = s.wgmma >= 0 ? 1
-                          : choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots,
-                                          most_keys / kLeastSplitKeys);
-  s.folds = s.splits > 1 && t.rows() > 16;
+      std::int64_t{std::max(device.multiprocessors, 1)} * (cache_bytes(p) == 1 ? 2 : resident);
+  s.splits = whole ? 1
+                   : choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots,
+                                   most_keys / kLeastSplitKeys);
+  s.folds = s.splits > 1 && rows_of(s) > 16;
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
   }
-  s.prepare_blocks =
-      divide_up(p.tokens * 2 * a.num_kv_heads, kPrepareThreads / lanes_of_head(a.head_size));
+  s.prepare_blocks = divide_up(p.tokens * 2 * a.num_kv_heads, prepared_rows(a.head_size));
   // About four blocks a multiprocessor for the copy of a separate past.
   s.copy_blocks = std::clamp<std::int64_t>(
       4 * device.multiprocessors / std::max<std::int64_t>(2 * a.num_kv_heads * p.batch, 1), 1, 64);

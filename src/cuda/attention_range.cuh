@@ -122,6 +122,30 @@ DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& bloc
   return {count, first, first + each + (index < longer ? 1 : 0)};
 }
 
+// Which rows and keys a block of a grid [row blocks * splits, Hk, B] has: within x the split runs
+// fastest, and the last row block, which sees the most keys, comes first.
+struct Place {
+  int32_t kv_head, row_block, part;
+  Lane lane;
+  RowBlock block;
+  Split split;
+};
+
+template <class Tile>
+DOVETAIL_DEVICE Place place_of(const AttentionArguments& p, const Tile& t) {
+  const auto x = static_cast<int32_t>(ptx::block_index().x);
+  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
+  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
+  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
+  const RowBlock block = row_block_of(p, lane, row_block * t.rows(), t.rows());
+  return {static_cast<int32_t>(ptx::block_index().y),
+          row_block,
+          part,
+          lane,
+          block,
+          split_of(p, block, t.keys, part)};
+}
+
 // Bits [from, from + 32) of a tree mask row; bits outside the row are zero.
 DOVETAIL_DEVICE uint32_t mask_bits(const uint32_t* words, int32_t count, int32_t from) {
   const int32_t word = from >> 5, shift = from & 31;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prefill through wgmma: compiled for sm_90a alone.
+// Attention through wgmma: compiled for sm_90a alone.
+#include <array>
+#include <utility>
+
 #include "cuda/attention_run.h"
 #include "cuda/attention_wgmma.cuh"
 #include "cuda/launch.cuh"
@@ -7,29 +10,46 @@
 namespace dovetail::cuda {
 namespace {
 
+struct WgmmaKernels {
+  void (*attend)(AttentionArguments);
+  void (*fold)(AttentionArguments);  // null: nothing is split
+};
+
+template <class T, int Index>
+constexpr WgmmaKernels wgmma_kernels() {
+  if constexpr (kAttentionWgmmaTiles[Index].splits) {
+    return {attention_wgmma<T, Index>, attention_fold<WgmmaShape<T, Index>>};
+  } else {
+    return {attention_wgmma<T, Index>, nullptr};
+  }
+}
+
 template <class T>
 struct WgmmaLaunches {
-  static auto find(int tile) {
-    constexpr void (*kKernels[])(AttentionArguments) = {
-        attention_wgmma<T, 0>, attention_wgmma<T, 1>, attention_wgmma<T, 2>};
-    static_assert(std::size(kKernels) == kAttentionWgmmaTileCount);
-    return kKernels[tile];
+  static WgmmaKernels find(int tile) {
+    return []<int... Index>(std::integer_sequence<int, Index...>) {
+      return std::array{wgmma_kernels<T, Index>()...};
+    }
+    (std::make_integer_sequence<int, kAttentionWgmmaTileCount>{})[static_cast<std::size_t>(tile)];
   }
 
   static Status prepare(const AttentionSchedule& s) {
-    return cuda::prepare(find(s.wgmma), static_cast<uint32_t>(s.shared_bytes));
+    return cuda::prepare(find(s.wgmma).attend, static_cast<uint32_t>(s.shared_bytes));
   }
 
   static Status attend(const AttentionSchedule& s, const AttentionArguments& arguments,
                        void* stream) {
     const LaunchConfig config{
-        .grid = {static_cast<uint32_t>(s.row_blocks), static_cast<uint32_t>(arguments.kv_heads),
-                 static_cast<uint32_t>(arguments.batch)},
+        .grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
+                 static_cast<uint32_t>(arguments.kv_heads), static_cast<uint32_t>(arguments.batch)},
         .block = {static_cast<uint32_t>(kAttentionWgmmaTiles[s.wgmma].threads())},
         .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
         .stream = stream,
         .overlap_previous = s.overlap_kernels};
-    return launch(find(s.wgmma), config, arguments);
+    DOVETAIL_RETURN_IF_ERROR(launch(find(s.wgmma).attend, config, arguments));
+    if (!s.folds) return Status::success();
+    return launch_fold(find(s.wgmma).fold, s, kAttentionWgmmaTiles[s.wgmma].rows(), arguments,
+                       stream);
   }
 };
 

@@ -58,16 +58,18 @@ struct alignas(16) FreshRows {
 };
 
 // Query rows [row_begin, row_end) of the block into shared memory, rows and columns that do not
-// exist as zeros; with `fresh`, the new token's K and V to the cache and to *fresh as well.
-template <class S>
+// exist as zeros; with `fresh`, the new token's K and V to the cache and to *fresh as well. Once the
+// first rows are asked for, `meanwhile` runs: behind loads of keys they would wait for all of them.
+template <class S, class Meanwhile>
 DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p, const Lane& lane,
                                   const RowBlock& block, int32_t kv_head, bool with_token,
-                                  typename S::Cache (*fresh)[S::kHeadSize]) {
+                                  typename S::Cache (*fresh)[S::kHeadSize],
+                                  const Meanwhile& meanwhile) {
   using T = typename S::T;
   using Cache = typename S::Cache;
   // Many rows are read several at a time, or each would cost a latency of the memory.
   constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
-  constexpr int kTurns = S::kTile.rows() == 16 || S::kHeadSize > 128 ? 1 : 4;
+  constexpr int kTurns = S::kHeadSize > 128 ? 1 : S::kTile.rows() == 16 ? 2 : 4;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const int32_t first = thread % kLanes * 8;
   // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
@@ -90,6 +92,7 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
       raw[i] = load_head<T>(p, head_row(p, lane, token[i], head[i]), column,
                             cos_sin_of(p, lane, position[i] < 0 ? 0 : position[i]), aligned);
     }
+    if (base == 0) meanwhile();
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
       const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;

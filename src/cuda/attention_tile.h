@@ -64,10 +64,20 @@ inline constexpr AttentionTile kAttentionTiles[] = {
 inline constexpr int kAttentionTileCount = sizeof(kAttentionTiles) / sizeof(kAttentionTiles[0]);
 
 inline constexpr int kPrepareThreads = 256;  // a block of the pre-pass
+inline constexpr int kPrepareTurns = 2;      // rows of a thread, read at once
 
 // Lanes of a warp that hold one head of one token, 8 elements each: the power of two from D / 8 on.
 constexpr int lanes_of_head(int head_size) {
   return head_size <= 64 ? 8 : head_size <= 128 ? 16 : 32;
+}
+
+// The same with two chunks of 8 a lane.
+constexpr int lanes_of_pairs(int head_size) {
+  return lanes_of_head(head_size) / 2;
+}
+// Rows of a block of the pre-pass, a row being K or V of one head of one token.
+constexpr int prepared_rows(int head_size) {
+  return kPrepareTurns * kPrepareThreads / lanes_of_pairs(head_size);
 }
 
 // ---- wgmma (sm_90a), attention_wgmma.cuh: 64 rows a consumer warpgroup, and one that copies ----
@@ -77,20 +87,24 @@ struct AttentionWgmmaTile {
   int resident;  // blocks of a multiprocessor
   // What setmaxnreg gives each thread: together no more than 65,536 / resident registers.
   int producer_registers, consumer_registers;
+  bool splits = false;  // for trees, and for row blocks too few to fill the GPU
 
   constexpr int rows() const { return 64 * warpgroups; }
   constexpr int threads() const { return 128 * (warpgroups + 1); }
+  constexpr bool trees() const { return splits && keys == 64; }
   constexpr int shared_bytes() const {  // 1 KB of it for alignment
     return 1024 + (rows() + 2 * stages * keys) * head_size * 2;
   }
 };
-// By head size, then rows; more rows for prompts that fill the GPU with them.
+// Without splits, then with them; by head size, then rows. Trees, whose mask needs registers, take
+// stages of 64 keys.
 inline constexpr AttentionWgmmaTile kAttentionWgmmaTiles[] = {
-    {64, 1, 128, 3, 2, 40, 216},
-    {64, 2, 128, 3, 1, 40, 232},
-    {128, 2, 128, 3, 1, 40, 232},
+    {64, 1, 128, 3, 2, 40, 216},       {64, 2, 128, 3, 1, 40, 232},
+    {128, 2, 128, 3, 1, 40, 232},      {64, 1, 64, 6, 2, 40, 216, true},
+    {64, 1, 128, 3, 2, 40, 216, true}, {128, 1, 64, 6, 1, 96, 240, true},
+    {128, 2, 64, 4, 1, 40, 232, true},
 };
-inline constexpr int kAttentionWgmmaTileCount = 3;
+inline constexpr int kAttentionWgmmaTileCount = 7;
 
 // ---- shared memory: the query rows, then `stages` times {keys, values} ----
 

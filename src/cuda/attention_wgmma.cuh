@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prefill through wgmma (sm_90a): the same rows, masks and softmax as attention_kernel, for long
-// prompts with head sizes 64 and 128 and a cache of the activation type.
+// Prompts and trees through wgmma (sm_90a): the same rows, masks and softmax as attention_kernel, for
+// head sizes 64 and 128 and a cache of the activation type.
 //
-//   producer warpgroup    copies keys and values into three stages of 128 keys (cp.async: slots
-//                         behind the lane's end arrive as zeros, which a tensor copy cannot do)
+//   producer warpgroup    copies keys and values into the stages (cp.async: slots that hold nothing
+//                         arrive as zeros, which a tensor copy cannot do)
 //   consumer warpgroups   64 rows each. While the scores of stage i + 1 become weights, the sums of
 //                         stage i are multiplied. Two groups fill each other's gaps; making them
 //                         take turns by barriers was 1% slower (H100, 8k tokens, 32/8/128).
 //
+// A tile with splits also serves trees and row blocks too few to fill the GPU: each block leaves its
+// split's sums to attention_fold, and begins with the old keys before the pass before it is done.
+//
 // Named barriers, one meaning each: full (a stage, for one consumer group), empty (a stage, from all
-// of them), own (a consumer group). Registers move from the producer to the consumers.
+// of them), own (a consumer group), asked (queries are on their way, keys may follow). Registers
+// move from the producer to the consumers.
 #pragma once
 
-#include "cuda/attention_output.cuh"
+#include "cuda/attention_fold.cuh"
 #include "cuda/ptx/wgmma.cuh"
 
 namespace dovetail::cuda {
@@ -40,7 +44,8 @@ struct WgmmaShape {
   static constexpr uint32_t own(int group) {
     return static_cast<uint32_t>(1 + kStages * (kGroups + 1) + group);
   }
-  static_assert(kStages * (kGroups + 1) + kGroups < 16, "named barriers");
+  static constexpr uint32_t kAsked = 1 + kStages * (kGroups + 1) + kGroups;
+  static_assert(kAsked < 16, "named barriers");
 };
 
 // Offset of 16-byte chunk `chunk` of line `line` in panels of `panel` bytes.
@@ -48,34 +53,38 @@ DOVETAIL_DEVICE constexpr int panel_offset(int line, int chunk, int panel) {
   return chunk / 8 * panel + line * 128 + (chunk % 8 ^ line % 8) * 16;
 }
 
-// The warpgroup's 64 query rows, normed and rotated, kTurns at once; rows that do not exist: zero.
+// The warpgroup's 64 query rows, normed and rotated; rows that do not exist: zero. All are asked for
+// at once, and before the keys are: behind them each would wait for megabytes.
 template <class S>
 DOVETAIL_DEVICE void prepare_group_rows(std::byte* queries, const AttentionArguments& p,
                                         const Lane& lane, const RowBlock& block, int32_t kv_head,
                                         int32_t group) {
   using T = typename S::T;
-  constexpr int kLanes = S::kHeadSize / 8, kAtOnce = 128 / kLanes, kTurns = 4;
+  constexpr int kLanes = S::kHeadSize / 16, kAtOnce = 128 / kLanes, kTurns = 64 / kAtOnce;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
-  const int32_t chunk = thread % kLanes;
-  DOVETAIL_NO_UNROLL
-  for (int32_t base = group * 64; base < group * 64 + 64; base += kTurns * kAtOnce) {
-    RawHead raw[kTurns];
-    DOVETAIL_UNROLL
-    for (int i = 0; i < kTurns; ++i) {
-      const int32_t wanted = block.row_begin + base + i * kAtOnce + thread / kLanes;
-      const int32_t packed = wanted < block.row_end ? wanted : block.row_end - 1;
-      const int32_t token = token_of_row(p, packed);
-      const int32_t head = kv_head * p.group + packed - token * p.group;
-      raw[i] = load_head<T>(p, head_row(p, lane, token, head), chunk * 8,
-                            cos_sin_of(p, lane, lane.history + token), true);
-    }
-    DOVETAIL_UNROLL
-    for (int i = 0; i < kTurns; ++i) {
-      const int32_t row = base + i * kAtOnce + thread / kLanes;
-      const Chunk x = finish_head<T>(raw[i], p, chunk * 8, p.q_norm_weight, true, kLanes);
-      store_chunk<T>(queries + panel_offset(row, chunk, S::kQueryPanel), 0,
-                     block.row_begin + row < block.row_end ? x : Chunk{});
-    }
+  const ChunkPair at = chunk_pair(p, thread % kLanes);
+  RawPair raw[kTurns];
+  bool exists[kTurns];
+  DOVETAIL_UNROLL
+  for (int i = 0; i < kTurns; ++i) {
+    const int32_t wanted = block.row_begin + group * 64 + i * kAtOnce + thread / kLanes;
+    const int32_t packed = wanted < block.row_end ? wanted : block.row_end - 1;
+    const int32_t token = token_of_row(p, packed);
+    const int32_t head = kv_head * p.group + packed - token * p.group;
+    const int32_t position = S::kTile.trees() ? position_of(p, lane, token) : lane.history + token;
+    exists[i] = wanted == packed && position >= 0;
+    raw[i] = load_pair<T>(p, head_row(p, lane, token, head), at,
+                          cos_sin_of(p, lane, position < 0 ? 0 : position));
+  }
+  ptx::barrier_arrive(S::kAsked, S::kThreads);
+  DOVETAIL_UNROLL
+  for (int i = 0; i < kTurns; ++i) {
+    const int32_t row = group * 64 + i * kAtOnce + thread / kLanes;
+    Chunk x[2];
+    finish_pair<T>(x, raw[i], p, at, p.q_norm_weight, kLanes);
+    if (!exists[i]) x[0] = x[1] = {};
+    store_chunk<T>(queries + panel_offset(row, at.low / 8, S::kQueryPanel), 0, x[0]);
+    store_chunk<T>(queries + panel_offset(row, at.high / 8, S::kQueryPanel), 0, x[1]);
   }
 }
 
@@ -109,68 +118,76 @@ DOVETAIL_DEVICE void put_group_rows(std::byte* queries, const WarpState<S>& stat
   }
 }
 
-// Slots from `first` on into a stage; slots from `end` on become zeros.
+// Slots from `first` on into a stage; slots that hold nothing become zeros.
 template <class S>
-DOVETAIL_DEVICE void load_panels(std::byte* stage, const std::byte* keys, const std::byte* values,
-                                 int32_t first, int32_t end) {
+DOVETAIL_DEVICE void load_panels(std::byte* stage, const KeySource& source,
+                                 const AttentionArguments& p, const Lane& lane, int32_t first) {
   constexpr int kChunks = S::kHeadSize / 8, kAtOnce = 128 / kChunks;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x) % 128;
   const int32_t line = thread / kChunks, chunk = thread % kChunks;
   const int64_t from = (int64_t{first + line} * kChunks + chunk) * 16;
   std::byte* to = stage + panel_offset(line, chunk, S::kKeyPanel);
   static_assert(kAtOnce % 8 == 0);  // so that a step keeps the place of a chunk
-  if (first + S::kKeys <= end) {
+  if (first + S::kKeys <= (S::kTile.trees() ? source.plain_end : source.end)) {
     DOVETAIL_UNROLL
     for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
-      ptx::copy_async_16(to + i * kAtOnce * 128, keys + from + i * 128 * 16);
+      ptx::copy_async_16(to + i * kAtOnce * 128, source.keys + from + i * 128 * 16);
     }
     DOVETAIL_UNROLL
     for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
-      ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128, values + from + i * 128 * 16);
+      ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128,
+                         source.values + from + i * 128 * 16);
     }
     return;
   }
   DOVETAIL_NO_UNROLL
   for (int i = 0; i < S::kKeys / kAtOnce; ++i) {
-    const bool exists = first + line + i * kAtOnce < end;
+    const int32_t slot = first + line + i * kAtOnce;
+    const bool exists = S::kTile.trees() ? holds(source, p, lane, slot) : slot < source.end;
     const int64_t at = exists ? from + i * 128 * 16 : 0;
-    ptx::copy_async_16(to + i * kAtOnce * 128, keys + at, exists ? 16 : 0);
-    ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128, values + at, exists ? 16 : 0);
+    ptx::copy_async_16(to + i * kAtOnce * 128, source.keys + at, exists ? 16 : 0);
+    ptx::copy_async_16(to + S::kHalfStage + i * kAtOnce * 128, source.values + at, exists ? 16 : 0);
   }
 }
 
 template <class S>
 DOVETAIL_DEVICE void produce(std::byte* stages, const AttentionArguments& p, const Lane& lane,
                              const RowBlock& block, int32_t kv_head, int32_t tiles) {
+  constexpr int kBehind = S::kStages - 3;  // hand-overs behind loads: consumers hold two stages
   const KeySource source = key_source(p, lane, kv_head, block.end, sizeof(typename S::T));
-  const auto hand_over = [](int32_t tile) {
+  const auto load = [&](int32_t tile) {
+    if (tile < tiles) {
+      load_panels<S>(stages + tile % S::kStages * 2 * S::kHalfStage, source, p, lane,
+                     block.begin + tile * S::kKeys);
+    }
+    ptx::copy_async_commit();
+  };
+  const auto hand_over = [&](int32_t tile) {
+    if (tile >= tiles) return;
     ptx::fence_shared_for_wgmma();
     for (int group = 0; group < S::kGroups; ++group) {
       ptx::barrier_arrive(S::full(tile % S::kStages, group), 256);
     }
   };
-  const auto load = [&](int32_t tile) {
-    if (tile < tiles) {
-      load_panels<S>(stages + tile % S::kStages * 2 * S::kHalfStage, source.keys, source.values,
-                     block.begin + tile * S::kKeys, block.end);
-    }
-    ptx::copy_async_commit();
-  };
-  // A stage is handed over as soon as it is there, before waiting for the next empty one.
-  DOVETAIL_UNROLL
-  for (int tile = 0; tile < S::kStages; ++tile) load(tile);
-  DOVETAIL_UNROLL
-  for (int tile = 0; tile < S::kStages; ++tile) {
-    if (tile == 0) ptx::copy_async_wait<S::kStages - 1>();
-    if (tile == 1) ptx::copy_async_wait<S::kStages - 2>();
-    if (tile >= 2) ptx::copy_async_wait<0>();
-    if (tile < tiles) hand_over(tile);
-  }
-  for (int32_t tile = S::kStages; tile < tiles; ++tile) {
-    ptx::barrier_sync(S::empty(tile % S::kStages), S::kThreads);
-    load(tile);
+  int32_t tile = 0;
+  if constexpr (kBehind == 0) {  // the first stages are asked for at once
+    DOVETAIL_UNROLL
+    for (; tile < S::kStages; ++tile) load(tile);
+    ptx::copy_async_wait<2>();
+    hand_over(0);
+    ptx::copy_async_wait<1>();
+    hand_over(1);
     ptx::copy_async_wait<0>();
-    hand_over(tile);
+    hand_over(2);
+  }
+  for (; tile < tiles + kBehind; ++tile) {
+    if (tile >= S::kStages && tile < tiles) {
+      ptx::barrier_sync(S::empty(tile % S::kStages), S::kThreads);
+    }
+    load(tile);
+    if (tile < kBehind) continue;
+    ptx::copy_async_wait<kBehind>();
+    hand_over(tile - kBehind);
   }
 }
 
@@ -238,7 +255,7 @@ DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages, const 
     if (rule.cap > 0.0f) cap_scores<S>(scores, rule);
     const int32_t first = block.begin + tile * S::kKeys;
     if (first < block.all_begin || first + S::kKeys > block.all_end) {
-      mask_scores<S, false>(scores, views + warp_row, p, lane.history, first);
+      mask_scores<S, S::kTile.trees()>(scores, views + warp_row, p, lane.history, first);
     }
     weigh<S>(scores, state, rule.unit, factor);
   };
@@ -265,10 +282,15 @@ DOVETAIL_DEVICE void consume(std::byte* queries, const std::byte* stages, const 
   multiply_values_of(tiles - 1);
   ptx::wait_wgmma<0>(state.sums[0]);
   settle<S>(state, views + warp_row, rule.unit);
-  put_group_rows<S>(queries, state, sink, group);
+  if (S::kTile.splits && sink.tops != nullptr) {
+    ptx::wait_for_previous_kernel();  // the workspace is written from here on
+    put_rows<S>(state, sink, warp_row);
+  } else {
+    put_group_rows<S>(queries, state, sink, group);
+  }
 }
 
-// Grid [row blocks, Hk, B], the last row block, which sees the most keys, first.
+// Grid [row blocks * splits, Hk, B] as of place_of.
 template <class T, int Index>
 DOVETAIL_KERNEL(kAttentionWgmmaTiles[Index].threads(), kAttentionWgmmaTiles[Index].resident)
 attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
@@ -278,24 +300,31 @@ attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   std::byte* queries = start + (1024 - reinterpret_cast<uintptr_t>(start) % 1024) % 1024;
   std::byte* stages = queries + S::kPanels * S::kQueryPanel;
   const auto group = static_cast<int32_t>(ptx::warp_index()) / 4;
+  constexpr AttentionWgmmaTile kTile = S::kTile;
+  const Place place = place_of(p, kTile);
+  const auto& [kv_head, row_block, part, lane, whole, split] = place;
+  if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * S::kRows, S::kRows);
   const auto wait = [] {
     ptx::wait_for_previous_kernel();
     ptx::let_next_kernel_start();
   };
-  const auto kv_head = static_cast<int32_t>(ptx::block_index().y);
-  const int32_t row_block = p.row_blocks - 1 - static_cast<int32_t>(ptx::block_index().x);
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
-  const RowBlock block = row_block_of(p, lane, row_block * S::kRows, S::kRows);
-  zero_padding<T>(p, lane, kv_head, row_block * S::kRows, S::kRows);
-  if (block.row_end <= block.row_begin) {
+  if (part >= split.count || split.last == 0) {
     wait();
     return;
   }
-  const int32_t tiles = (block.end - block.begin + S::kKeys - 1) / S::kKeys;
+  RowBlock block = whole;
+  block.begin += split.first * S::kKeys;
+  const int32_t tiles = split.last - split.first;
   if (group == S::kGroups) {
     ptx::give_up_registers<S::kTile.producer_registers>();
-    wait();
+    ptx::barrier_sync(S::kAsked, S::kThreads);
+    // The pass before writes the new tokens' slots; what came before it is done, but for the copy
+    // of a separate past.
+    const bool old =
+        S::kTile.splits && p.past == nullptr && block.begin + tiles * S::kKeys <= lane.history;
+    if (!old) wait();
     produce<S>(stages, p, lane, block, kv_head, tiles);
+    if (old) wait();
   } else {
     ptx::take_registers<S::kTile.consumer_registers>();
     prepare_group_rows<S>(queries, p, lane, block, kv_head, group);
@@ -306,18 +335,11 @@ attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     }
     ptx::fence_shared_for_wgmma();
     ptx::barrier_sync(S::own(group), 128);
-    const RowSink sink{.output = p.output,
-                       .token_row = int64_t{lane.index} * p.tokens,
-                       .row_begin = block.row_begin,
-                       .rows = block.row_end - block.row_begin,
-                       .kv_head = kv_head,
-                       .group = p.group,
-                       .q_heads = p.q_heads,
-                       .head_size = p.head_size,
-                       .value_scale = 1.0f,
-                       .tops = nullptr,
-                       .sums = nullptr,
-                       .one_token = false};
+    RowSink sink = row_sink(p, lane, block, kv_head);
+    if (split.count > 1) {
+      const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
+      sink.leave_in(p, (item * p.splits + part) * S::kRows);
+    }
     consume<S>(queries, stages, views, p, lane, block, sink, tiles, group);
   }
 }

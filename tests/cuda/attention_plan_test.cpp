@@ -61,7 +61,7 @@ TEST(AttentionPlan, CoversEveryRowWithinEveryDevice) {
               EXPECT_LE(s->shared_bytes + 1024, (shared_kb + 1) * 1024);
               EXPECT_GE(s->row_blocks * t.rows(), rows);
               EXPECT_LT((s->row_blocks - 1) * t.rows(), std::max<std::int64_t>(rows, 1));
-              EXPECT_GE(s->prepare_blocks * kPrepareThreads / lanes_of_head(d),
+              EXPECT_GE(s->prepare_blocks * prepared_rows(d),
                         tokens * 2 * kv_heads);
               EXPECT_EQ(s->fused, tokens == 1);  // of at most 16 heads a group
               EXPECT_GE(s->splits, 1);
@@ -108,7 +108,7 @@ TEST(AttentionPlan, FillsTheGpuInDecode) {
   }
 }
 
-TEST(AttentionPlan, TakesWgmmaForPromptsOnHopperAlone) {
+TEST(AttentionPlan, TakesWgmmaForManyRowsOnHopperAlone) {
   using enum AttentionMode;
   const auto wgmma = [](const AttentionProblem& p, const CudaDevice& d) {
     const auto s = schedule_attention(p, d);
@@ -121,12 +121,41 @@ TEST(AttentionPlan, TakesWgmmaForPromptsOnHopperAlone) {
     EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d), device(148, 227, 100)));
     EXPECT_FALSE(wgmma(problem(kPrefill, 1, 4, 512, 32, 8, d), kHopper));
     EXPECT_FALSE(wgmma(problem(kDecode, 64, 1, 512, 32, 8, d), kHopper));
-    EXPECT_FALSE(wgmma(problem(kTreeDecode, 1, 64, 512, 32, 8, d), kHopper));
     EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, d, DataType::kFloat8E4M3), kHopper));
-    // Few rows behind a long past: keys are split instead.
-    EXPECT_FALSE(wgmma(problem(kChunkedPrefill, 1, 64, 32768, 8, 2, d), kHopper));
+    EXPECT_TRUE(wgmma(problem(kTreeDecode, 1, 64, 512, 32, 8, d), kHopper));
+    EXPECT_FALSE(wgmma(problem(kTreeDecode, 1, 64, 512, 32, 8, d), kAda));
+    EXPECT_FALSE(wgmma(problem(kTreeDecode, 1, 4, 512, 32, 8, d), kHopper));  // 16 rows
   }
   EXPECT_FALSE(wgmma(problem(kPrefill, 1, 512, 512, 32, 8, 80), kHopper));
+}
+
+TEST(AttentionPlan, SplitsKeysWhereRowBlocksLeaveHopperIdle) {
+  using enum AttentionMode;
+  struct {
+    AttentionProblem problem;
+    int rows, splits;
+  } calls[] = {
+      {problem(kTreeDecode, 1, 16, 8208, 32, 8, 128), 64, 16},
+      {problem(kTreeDecode, 1, 64, 8256, 32, 8, 128), 128, 8},
+      {problem(kTreeDecode, 8, 16, 8208, 32, 8, 128), 64, 2},
+      {problem(kTreeDecode, 1, 16, 8208, 14, 2, 64), 64, 64},
+      {problem(kChunkedPrefill, 1, 512, 8704, 14, 2, 64), 64, 2},
+      {problem(kChunkedPrefill, 1, 64, 32768, 8, 2, 128), 128, 32},
+      {problem(kChunkedPrefill, 1, 512, 8704, 32, 8, 128), 128, 1},
+      {problem(kPrefill, 1, 64, 64, 8, 2, 128), 128, 1},
+  };
+  for (const auto& [p, rows, splits] : calls) {
+    const auto s = schedule_attention(p, kHopper);
+    ASSERT_TRUE(s.ok());
+    SCOPED_TRACE(describe(*s));
+    ASSERT_GE(s->wgmma, 0);
+    EXPECT_EQ(kAttentionWgmmaTiles[s->wgmma].rows(), rows);
+    EXPECT_EQ(s->splits, splits);
+    EXPECT_EQ(s->folds, splits > 1);
+    EXPECT_EQ(kAttentionWgmmaTiles[s->wgmma].splits, splits > 1);
+    EXPECT_LE(s->row_blocks * p.attributes.num_kv_heads * p.batch * splits,
+              132 * kAttentionWgmmaTiles[s->wgmma].resident);
+  }
 }
 
 TEST(AttentionPlan, StreamsKeysOnceForATreeOf128Rows) {

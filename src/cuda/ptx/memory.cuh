@@ -84,6 +84,13 @@ DOVETAIL_DEVICE void store_stream_16(void* address, const Vec4& v DOVETAIL_SITE)
 #endif
 }
 
+// Asks for the line in L2, where later writes are seen too: also before wait_for_previous_kernel.
+DOVETAIL_DEVICE void prefetch_to_l2([[maybe_unused]] const void* address) {
+#if !defined(DOVETAIL_SIMT_HOST)
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+#endif
+}
+
 DOVETAIL_DEVICE uint32_t load_acquire(const uint32_t* address DOVETAIL_SITE) {
 #if defined(DOVETAIL_SIMT_HOST)
   return simt::atomic(const_cast<uint32_t*>(address), simt::AtomicOp::kLoadAcquire, 0, site);
