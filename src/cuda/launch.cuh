@@ -15,8 +15,9 @@ namespace dovetail::cuda {
 struct LaunchConfig {
   ptx::Index3 grid;
   ptx::Index3 block;
-  uint32_t shared_bytes = 0;  // dynamic shared memory
-  void* stream = nullptr;     // cudaStream_t
+  uint32_t shared_bytes = 0;    // dynamic shared memory
+  uint32_t cluster_blocks = 1;  // neighbours along x in one cluster (ptx/cluster.cuh), sm_90 on
+  void* stream = nullptr;       // cudaStream_t
   bool overlap_previous =
       false;  // may start before the stream's previous kernel is done (sm_90 on)
 };
@@ -33,6 +34,7 @@ Status launch(void (*kernel)(Parameters), const LaunchConfig& c, const Parameter
   simt::launch({.grid = c.grid,
                 .block = c.block,
                 .shared_bytes = c.shared_bytes,
+                .cluster_blocks = c.cluster_blocks,
                 .overlap_previous = c.overlap_previous},
                [&] { kernel(parameters); });
   return Status::success();
@@ -54,16 +56,23 @@ Status prepare(void (*kernel)(Parameters), uint32_t shared_bytes) {
 
 template <class Parameters>
 Status launch(void (*kernel)(Parameters), const LaunchConfig& c, const Parameters& parameters) {
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(c.grid.x, c.grid.y, c.grid.z);
   config.blockDim = dim3(c.block.x, c.block.y, c.block.z);
   config.dynamicSmemBytes = c.shared_bytes;
   config.stream = static_cast<cudaStream_t>(c.stream);
-  config.attrs = &overlap;
-  config.numAttrs = c.overlap_previous ? 1 : 0;
+  config.attrs = attributes;
+  if (c.overlap_previous) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (c.cluster_blocks > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {c.cluster_blocks, 1, 1};
+  }
   return cuda_status("kernel launch", cudaLaunchKernelEx(&config, kernel, parameters));
 }
 

@@ -11,12 +11,14 @@
 //   arrival.cuh     counters that need no initial value
 //   async_copy.cuh  cp.async with commit and wait groups
 //   warp.cuh        shuffles, votes, warp and block barriers, dependent launch
+//   cluster.cuh     blocks that run together: their barrier, each other's shared memory
 //   matrix.cuh      ldmatrix, mma.sync
 //   wgmma.cuh       wgmma; for sm_90a alone, so its kernels include it themselves
 #pragma once
 
 #include "cuda/ptx/arrival.cuh"
 #include "cuda/ptx/async_copy.cuh"
+#include "cuda/ptx/cluster.cuh"
 #include "cuda/ptx/matrix.cuh"
 #include "cuda/ptx/memory.cuh"
 #include "cuda/ptx/number.cuh"

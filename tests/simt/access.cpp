@@ -54,7 +54,8 @@ struct Check {
   }
 
   bool ordered(Stamp earlier) const {
-    return earlier <= kHost || (earlier >> 20) == (stamp >> 20) || is_ordered(earlier, thread);
+    return earlier <= kHost || (earlier >> 20) == (stamp >> 20) ||
+           is_ordered(earlier, *thread.known);
   }
   bool conflicts(Stamp earlier) const { return !(earlier & stamp & 1) && !ordered(earlier); }
 

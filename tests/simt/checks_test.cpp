@@ -158,6 +158,46 @@ TEST_P(EveryOrder, BlocksAreOrderedByReleaseAndAcquire) {
 #endif
 }
 
+std::string cluster_report(ClusterBug bug, uint32_t blocks, std::vector<uint32_t>& passed) {
+  std::vector<uint32_t> values(size_t{blocks} * 32);
+  std::iota(values.begin(), values.end(), 0u);
+  const Buffer<uint32_t> in(values);
+  Buffer<uint32_t> out(values.size());
+  try {
+    EXPECT_TRUE(pass_on({bug, blocks, in.data(), out.data()}).ok());
+  } catch (const simt::Error& error) {
+    return error.what();
+  }
+  passed = out.read();
+  return "no report";
+}
+
+TEST_P(EveryOrder, BlocksOfAClusterShareMemory) {
+  for (const uint32_t blocks : {1u, 2u, 8u}) {
+    std::vector<uint32_t> passed;
+    ASSERT_EQ(cluster_report(ClusterBug::kNone, blocks, passed), "no report");
+    for (uint32_t i = 0; i < passed.size(); ++i) {
+      // Read from the next block and stored there: so each block has its own values, turned.
+      ASSERT_EQ(passed[i], i / 32 * 32 + (i + 1) % 32) << blocks << " blocks, " << i;
+    }
+  }
+  std::vector<uint32_t> passed;
+  const std::string twice = cluster_report(ClusterBug::kArriveTwice, 4, passed);
+  EXPECT_TRUE(contains(twice, line_of("second arrival"))) << twice;
+  const std::string early = cluster_report(ClusterBug::kNoStart, 4, passed);
+  EXPECT_TRUE(contains(early, "which may not have started") &&
+              contains(early, line_of("start of a neighbour")))
+      << early;
+#if !defined(__SANITIZE_ADDRESS__)
+  const std::string left = cluster_report(ClusterBug::kEarlyLeave, 4, passed);
+  EXPECT_TRUE(contains(left, "a cluster barrier is missing") && contains(left, "left the kernel"))
+      << left;
+  const std::string race = cluster_report(ClusterBug::kNoBarrier, 4, passed);
+  EXPECT_TRUE(contains(race, "uninitialised: ") || contains(race, "race: ")) << race;
+  EXPECT_TRUE(contains(race, "received")) << race;
+#endif
+}
+
 TEST(DependentLaunch, WaitsForThePreviousKernel) {
   Buffer<uint32_t> first(std::vector<uint32_t>{1}), second(1), third(1);
   ASSERT_TRUE(dependent({first.data(), second.data(), true}, true).ok());
@@ -251,6 +291,7 @@ TEST(Launch, RefusesWhatADeviceRefuses) {
   EXPECT_THROW(simt::launch({.grid = {0}, .block = {32}}, [] {}), simt::Error);
   EXPECT_THROW(simt::launch({.grid = {1}, .block = {32}, .shared_bytes = 228 * 1024}, [] {}),
                simt::Error);
+  EXPECT_THROW(simt::launch({.grid = {6}, .block = {32}, .cluster_blocks = 4}, [] {}), simt::Error);
 }
 
 }  // namespace

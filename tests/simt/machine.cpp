@@ -17,30 +17,35 @@ void thread_main() {
   self.done = true;
   ++self.block->done;
   check_left(self);
+  leave_cluster(self);
   suspend(/*last=*/true);
 }
 
-std::string deadlock_report(const Block& block) {
+void report_waiting(std::ostream& out, const Meeting& meeting) {
+  if (meeting.waiting.empty()) return;
+  out << "\n  " << *meeting.waiting.front() << " waits in " << meeting.call << ": "
+      << meeting.arrived << " of " << meeting.call.expected << " threads arrived";
+}
+
+std::string deadlock_report(const Cluster& cluster) {
   std::ostringstream out;
-  out << "deadlock in block " << block.number << ':';
-  for (const auto& group : block.meetings) {
-    for (const Meeting& meeting : group) {
-      if (meeting.waiting.empty()) continue;
-      out << "\n  " << *meeting.waiting.front() << " waits in " << meeting.call << ": "
-          << meeting.arrived << " of " << meeting.call.expected << " threads arrived";
+  out << "deadlock in block " << cluster.blocks.front().number << ':';
+  for (const Block& block : cluster.blocks) {
+    for (const auto& group : block.meetings) {
+      for (const Meeting& meeting : group) report_waiting(out, meeting);
     }
   }
+  report_waiting(out, cluster.barrier);
   return std::move(out).str();
 }
 
-void run_block(uint32_t number) {
+void add_block(Cluster& cluster, uint32_t number, const Known& known) {
   const Size3 &size = machine.geometry.block, &grid = machine.geometry.grid;
   const Size3 index{number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
-  Block block(number, index, size.x * size.y * size.z);
-  const auto known = std::make_shared<const Knowledge>(
-      Knowledge{.seen = {}, .previous_kernel_done = !machine.geometry.overlap_previous});
-  begin_shared_memory(machine.geometry.shared_bytes);
-  machine.ready.clear();
+  const auto rank = static_cast<uint32_t>(cluster.blocks.size());
+  Block& block =
+      cluster.blocks.emplace_back(cluster, rank, number, index, size.x * size.y * size.z);
+  cluster.threads += static_cast<uint32_t>(block.threads.size());
   for (Thread& thread : block.threads) {
     const uint32_t i = thread.number = static_cast<uint32_t>(&thread - block.threads.data());
     thread.block = &block;
@@ -50,10 +55,20 @@ void run_block(uint32_t number) {
     thread.fiber.prepare(&thread_main);
     machine.ready.push_back(&thread);
   }
+}
+
+void run_cluster(uint32_t number) {
+  const uint32_t blocks = machine.geometry.cluster_blocks;
+  const auto known = std::make_shared<const Knowledge>(
+      Knowledge{.seen = {}, .previous_kernel_done = !machine.geometry.overlap_previous});
+  Cluster cluster;
+  begin_shared_memory(machine.geometry.shared_bytes, blocks);
+  machine.ready.clear();
+  for (uint32_t rank = 0; rank < blocks; ++rank) add_block(cluster, number * blocks + rank, known);
   suspend();
   machine.current = nullptr;
-  if (machine.error.empty() && block.done != block.threads.size()) {
-    machine.error = deadlock_report(block);
+  if (machine.error.empty() && cluster.left != cluster.threads) {
+    machine.error = deadlock_report(cluster);
   }
   if (!machine.error.empty()) throw Error(machine.error);
 }
@@ -66,6 +81,11 @@ void check_geometry(const Geometry& g) {
     throw Error(text("launch of ", blocks, " blocks of ", threads, " threads with ", g.shared_bytes,
                      " bytes of shared memory, of which there are ", settings().shared_limit,
                      ", is not possible"));
+  }
+  if (g.cluster_blocks == 0 || g.cluster_blocks > kMostClusterBlocks ||
+      g.grid.x % g.cluster_blocks != 0) {
+    throw Error(text("launch of ", g.grid.x, " blocks along x in clusters of ", g.cluster_blocks,
+                     ": expected 1 to ", kMostClusterBlocks, ", a divisor"));
   }
   if (blocks >= kMaxBlocks || machine.launch_number == 65535) {
     throw Error(text("the model takes ", kMaxBlocks, " blocks and 65535 launches at most"));
@@ -92,11 +112,12 @@ void launch(const Geometry& geometry, const std::function<void()>& kernel) {
   if (!geometry.overlap_previous) machine.unsettled_from = machine.launch_number;
   machine.released.clear();
   machine.random.seed(settings().seed);
-  std::vector<uint32_t> order(geometry.grid.x * geometry.grid.y * geometry.grid.z);
+  std::vector<uint32_t> order(geometry.grid.x / geometry.cluster_blocks * geometry.grid.y *
+                              geometry.grid.z);
   std::iota(order.begin(), order.end(), 0u);
   if (settings().order == Order::kBackward) std::ranges::reverse(order);
   if (settings().order == Order::kRandom) std::ranges::shuffle(order, machine.random);
-  for (uint32_t number : order) run_block(number);
+  for (uint32_t number : order) run_cluster(number);
 }
 
 void suspend(bool last) {

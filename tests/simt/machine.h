@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of the model: the block that is running, its threads, what each thread knows of the
-// others' progress, and the memory they share. One block runs at a time, to its end; so a block must
-// never wait for another one.
+// The inside of the model: the cluster that is running, its blocks and threads, what each thread
+// knows of the others' progress, and the memory they share. One cluster (mostly: one block) runs at
+// a time, to its end; so it must never wait for another one.
 //
 //   machine.cpp   launch, scheduling, messages
 //   meeting.cpp   where threads wait for each other: collectives of a warp, barriers of a block
+//   cluster.cpp   the barrier of a cluster, and its blocks' way to each other's shared memory
 //   warp.cpp      what the collectives compute: shuffle, vote, ldmatrix, mma
 //   ordering.cpp  who has seen whose writes: barriers, fences, acquire / release, kernel boundaries
 //   memory.cpp    shared memory, buffers, atomics, what runs behind the program
@@ -79,6 +80,8 @@ struct Thread {
   Known known;                 // never null
   Known at_fence, to_acquire;  // for relaxed atomics: before the fence, for the next fence
   Groups pipes[2];             // by Pipe
+  uint32_t cluster_arrivals = 0, cluster_waits = 0;
+  Known at_cluster_arrival;
 };
 
 // What a thread calls to meet others. Members are lanes of its warp, or of all warps for
@@ -99,14 +102,26 @@ struct Meeting {
   Known gathered_last;
 };
 
+struct Cluster;
+
 struct Block {
-  Block(uint32_t block_number, Size3 at, uint32_t count)
-      : number(block_number), index(at), threads(count) {}
+  Block(Cluster& of, uint32_t rank_there, uint32_t block_number, Size3 at, uint32_t count)
+      : cluster(of), rank(rank_there), number(block_number), index(at), threads(count) {}
+  Cluster& cluster;
+  uint32_t rank;  // in the cluster
   uint32_t number;
   Size3 index;
   std::vector<Thread> threads;
   uint32_t done = 0;                  // threads
   std::vector<Meeting> meetings[33];  // of each warp, and of the block
+};
+
+struct Cluster {
+  std::deque<Block> blocks;
+  uint32_t threads = 0, left = 0;  // of all blocks; gone from the kernel
+  uint32_t phases = 0;             // barriers done
+  Meeting barrier;                 // the open one
+  Known known;                     // to all after the last one
 };
 
 struct Machine {
@@ -132,15 +147,17 @@ Meeting* meet(const Call& call, bool wait = true);
 void release(Meeting& meeting);
 void check_left(const Thread& gone);  // nobody may wait for it
 
+void leave_cluster(Thread& gone);  // its barrier no longer expects this thread
+
 // ---- ordering ----
 
 uint32_t advance_clock(Thread& thread);  // from which it advanced
-bool is_ordered(Stamp earlier, const Thread& thread);
+bool is_ordered(Stamp earlier, const Knowledge& known);
 Known merged(const Known& a, const Known& b);  // either may be null
 Known progress_of(const Thread& thread);       // what it knows, and itself
 void gather(Meeting& meeting, Thread& arriving);
 
-// ---- memory: one arena, the running block's shared memory first, then global memory ----
+// ---- memory: one arena; a window of shared memory for each block that runs, then global memory ----
 
 // In a sanitizer build the kernels are not announced (the compiler instruments for one tool only):
 // there AddressSanitizer does the bounds and the cells stay unused.
@@ -150,7 +167,10 @@ inline constexpr bool kAnnounced = true;
 inline constexpr bool kAnnounced = false;
 #endif
 
-inline constexpr size_t kSharedBytes = size_t{1} << 20, kArenaBytes = size_t{16} << 30;
+inline constexpr uint32_t kMostClusterBlocks = 8;
+inline constexpr size_t kSharedWindow = size_t{1} << 20;
+inline constexpr size_t kSharedBytes = kMostClusterBlocks * kSharedWindow;
+inline constexpr size_t kArenaBytes = size_t{16} << 30;
 // Special values of Cell::write, below any stamp of a launch.
 inline constexpr Stamp kRedZoneCell = 0, kUninitialised = 2, kCopyInFlight = 4, kHost = 6;
 
@@ -172,7 +192,10 @@ inline size_t offset_of(const void* address) {
   return static_cast<size_t>(static_cast<const char*>(address) - arena);
 }
 
-void begin_shared_memory(uint32_t dynamic_bytes);  // of a block: everything uninitialised
+// Of each block of a cluster: everything uninitialised.
+void begin_shared_memory(uint32_t dynamic_bytes, uint32_t blocks);
+// The neighbours' accesses to this block's shared memory came before it left.
+void check_neighbours_done(const Block& left);
 void check_aligned(const void* address, size_t bytes, Place place);
 void check_bytes(const void* address, size_t bytes, Access access, Place place,
                  bool atomic = false);

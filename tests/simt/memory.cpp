@@ -39,14 +39,19 @@ namespace {
 size_t global_end = kSharedBytes + kRedZone;
 size_t live_buffers = 0;
 
-// Dynamic shared memory, then the variables.
+// Dynamic shared memory, then the variables; at the same place in the window of each block.
 struct Shared {
   const char* name;
   int line;
   size_t offset, bytes;
 };
 size_t shared_end = kRedZone;
+uint32_t shared_windows = 0;
 std::vector<Shared> shared;
+
+char* shared_window() {
+  return arena + machine.current->block->rank * kSharedWindow;
+}
 
 void set_cells(const void* address, size_t bytes, Stamp write, Place place = 0) {
   if constexpr (kAnnounced) {
@@ -71,34 +76,65 @@ std::ostream& operator<<(std::ostream& out, Target target) {
   auto it = shared.rbegin();
   if (target.offset >= kSharedBytes)
     return out << "global memory " << static_cast<const void*>(arena + target.offset);
-  while (it->offset > target.offset + kRedZone / 2) ++it;
+  const size_t offset = target.offset % kSharedWindow;
+  while (it->offset > offset + kRedZone / 2) ++it;
   return out << "shared memory " << it->name << " (" << it->bytes << " bytes) + "
-             << static_cast<int64_t>(target.offset - it->offset);
+             << static_cast<int64_t>(offset - it->offset);
 }
 
 // ---- shared and global memory ----
 
-void begin_shared_memory(uint32_t bytes) {
-  set_cells(arena, shared_end, kRedZoneCell);
+namespace {
+
+size_t open_shared(const char* name, int line, size_t bytes) {
+  const size_t offset = shared_end;
+  if (offset + bytes + 2 * kRedZone > kSharedWindow) fail("shared memory ", name, " does not fit");
+  shared.push_back({name, line, offset, bytes});
+  for (uint32_t i = 0; i < shared_windows; ++i) {
+    shared_end = open_region(i * kSharedWindow + offset, bytes, kUninitialised) - i * kSharedWindow;
+  }
+  return offset;
+}
+
+}  // namespace
+
+void begin_shared_memory(uint32_t bytes, uint32_t blocks) {
+  for (uint32_t i = 0; i < shared_windows; ++i) {
+    set_cells(arena + i * kSharedWindow, shared_end, kRedZoneCell);
+  }
   ASAN_UNPOISON_MEMORY_REGION(arena, kSharedBytes);
   shared.clear();
   shared_end = kRedZone;
-  static_shared("dynamic", 0, bytes);
+  shared_windows = blocks;
+  open_shared("dynamic", 0, bytes);
+}
+
+void check_neighbours_done(const Block& left) {
+  Known known;
+  for (const Thread& thread : left.threads) known = merged(known, thread.known);
+  const auto foreign = [&](Stamp stamp) {
+    return stamp > kHost && block_of(stamp) != left.number && !is_ordered(stamp, *known);
+  };
+  for (size_t at = left.rank * kSharedWindow; kAnnounced && at % kSharedWindow < shared_end; ++at) {
+    const Cell& c = cells[at];
+    for (const Stamp stamp : {c.write, c.read[0], c.read[1]}) {
+      if (foreign(stamp)) {
+        fail("a cluster barrier is missing: block ", left.number, " left the kernel while thread ",
+             thread_of(stamp), " of block ", block_of(stamp), " used its ", Target{at});
+      }
+    }
+  }
 }
 
 void* dynamic_shared() {
-  return arena + kRedZone;
+  return shared_window() + kRedZone;
 }
 
 void* static_shared(const char* name, int line, size_t bytes) {
   for (const Shared& s : shared) {
-    if (s.line == line && s.name == name) return arena + s.offset;
+    if (s.line == line && s.name == name) return shared_window() + s.offset;
   }
-  shared.push_back({name, line, shared_end, bytes});
-  if (shared_end + bytes + 2 * kRedZone > kSharedBytes)
-    fail("shared memory ", name, " does not fit");
-  shared_end = open_region(shared_end, bytes, kUninitialised);
-  return arena + shared.back().offset;
+  return shared_window() + open_shared(name, line, bytes);
 }
 
 void* allocate_global(size_t bytes, bool initialised) {

@@ -39,6 +39,7 @@ Settings& settings();
 struct Geometry {
   Size3 grid, block;
   uint32_t shared_bytes = 0;      // dynamic shared memory
+  uint32_t cluster_blocks = 1;    // neighbours along x that run together
   bool overlap_previous = false;  // programmatic dependent launch
 };
 
@@ -67,6 +68,14 @@ void sync_warp(uint32_t mask, Site site);
 void sync_threads(Site site);
 void named_barrier(uint32_t id, uint32_t threads, bool wait, Site site);
 void wait_for_previous_kernel();
+
+// ---- clusters: barrier.cluster of all threads that have not left, and distributed shared memory ----
+
+uint32_t cluster_rank();
+void cluster_arrive(Site site);
+void cluster_wait(Site site);
+// Where block `rank` of the cluster keeps what this block keeps at `own`.
+void* cluster_address(const void* own, uint32_t rank, Site site);
 
 enum class Format { kHalf, kBFloat16, kE4m3 };
 void mma(Format format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);

@@ -2,8 +2,8 @@
 // Happens-before with vector clocks. Each access carries its thread's clock; a thread's clock
 // advances whenever it synchronises, and synchronising spreads knowledge of clocks:
 //
-//   barriers           from all that arrive to all that wait: sync_threads, named barriers, and
-//                      sync_warp; shuffles, votes, ldmatrix, mma spread nothing
+//   barriers           from all that arrive to all that wait: sync_threads, named barriers, a
+//                      cluster's barrier, and sync_warp; shuffles, votes, ldmatrix, mma spread nothing
 //   acquire / release  through the word in global or shared memory, between blocks too; so does a
 //                      relaxed atomic with a thread_fence before it on one side and after it on
 //                      the other
@@ -40,14 +40,13 @@ uint32_t advance_clock(Thread& thread) {
   return before;
 }
 
-bool is_ordered(Stamp earlier, const Thread& thread) {
+bool is_ordered(Stamp earlier, const Knowledge& known) {
   const auto launch = static_cast<uint32_t>(earlier >> 48);
   if (launch != machine.launch_number) {
-    return launch < machine.unsettled_from || thread.known->previous_kernel_done;
+    return launch < machine.unsettled_from || known.previous_kernel_done;
   }
-  const auto found = thread.known->seen.find(block_of(earlier));
-  return found != thread.known->seen.end() &&
-         found->second[thread_of(earlier)] >= clock_of(earlier);
+  const auto found = known.seen.find(block_of(earlier));
+  return found != known.seen.end() && found->second[thread_of(earlier)] >= clock_of(earlier);
 }
 
 Known merged(const Known& a, const Known& b) {

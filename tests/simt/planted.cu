@@ -132,6 +132,30 @@ DOVETAIL_KERNEL(32) dependent_kernel(const DOVETAIL_GRID_CONSTANT DependentParam
   if (ptx::thread_index().x == 0) *p.out = *p.value + 1;  // missing wait for the previous kernel
 }
 
+DOVETAIL_KERNEL(32) cluster_kernel(const DOVETAIL_GRID_CONSTANT ClusterParameters p) {
+  DOVETAIL_SHARED(uint32_t[32], mine);
+  DOVETAIL_SHARED(uint32_t[32], received);
+  const uint32_t i = ptx::thread_index().x, at = ptx::block_index().x * 32 + i;
+  const uint32_t next = (ptx::cluster_rank() + 1) % p.blocks;
+  mine[i] = p.in[at];
+  if (p.bug != ClusterBug::kNoStart) {
+    ptx::cluster_arrive();
+    ptx::cluster_wait();
+  }
+  const uint32_t v = ptx::load_cluster(&mine[(i + 1) % 32], next);  // start of a neighbour
+  if (p.bug == ClusterBug::kEarlyLeave) {
+    p.out[at] = v;
+    return;
+  }
+  ptx::store_cluster(&received[i], next, v);
+  if (p.bug != ClusterBug::kNoBarrier) {
+    ptx::cluster_arrive();
+    if (p.bug == ClusterBug::kArriveTwice) ptx::cluster_arrive();  // second arrival
+    ptx::cluster_wait();
+  }
+  p.out[at] = received[i];
+}
+
 DOVETAIL_KERNEL(128) work_kernel(const DOVETAIL_GRID_CONSTANT WorkParameters p) {
   DOVETAIL_SHARED(float[128], sums);
   const uint32_t i = ptx::thread_index().x;
@@ -167,6 +191,11 @@ Status last_block_sum(const LastBlockParameters& p) {
 Status dependent(const DependentParameters& p, bool overlap_previous) {
   return cuda::launch(dependent_kernel,
                       {.grid = {1}, .block = {32}, .overlap_previous = overlap_previous}, p);
+}
+
+Status pass_on(const ClusterParameters& p) {
+  return cuda::launch(cluster_kernel,
+                      {.grid = {p.blocks}, .block = {32}, .cluster_blocks = p.blocks}, p);
 }
 
 Status work(const WorkParameters& p, uint32_t blocks) {

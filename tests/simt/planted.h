@@ -86,6 +86,22 @@ struct DependentParameters {
 };
 Status dependent(const DependentParameters& p, bool overlap_previous);
 
+// Each block of a cluster passes its values to the next one, each thread to the one before it.
+enum class ClusterBug {
+  kNone,
+  kNoStart,      // the neighbour may not have started
+  kNoBarrier,    // what a neighbour stored is read without a barrier
+  kEarlyLeave,   // a block leaves while a neighbour still reads its memory
+  kArriveTwice,  // without a wait between
+};
+struct ClusterParameters {
+  ClusterBug bug;
+  uint32_t blocks;     // of the cluster, and of the grid
+  const uint32_t* in;  // [blocks * 32]
+  uint32_t* out;       // [blocks * 32]
+};
+Status pass_on(const ClusterParameters& p);
+
 // Times: `rounds` mma per warp / shuffles / shared-memory increments per thread.
 struct WorkParameters {
   int mma = 0, shuffles = 0, increments = 0;
