@@ -146,17 +146,46 @@ DOVETAIL_KERNEL(kWarpThreads) warp_kernel(const DOVETAIL_GRID_CONSTANT WarpVecto
   while (next < kWarpOutputs) put(next);
 }
 
-}  // namespace
+DOVETAIL_KERNEL(32) cluster_kernel(const DOVETAIL_GRID_CONSTANT ClusterVectors v) {
+  DOVETAIL_SHARED(ptx::Vec4[32], mine);
+  DOVETAIL_SHARED(ptx::Vec4[32], received);
+  DOVETAIL_SHARED(uint32_t[32], word);
+  const uint32_t i = ptx::thread_index().x, rank = ptx::cluster_rank();
+  const uint32_t at = ptx::block_index().x * 32 + i, next = (rank + 1) % kClusterBlocks;
+  const uint32_t x = v.in[at];
+  mine[i] = {x, x + 1, x * 3, rank};
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
+  const ptx::Vec4 other = ptx::load_cluster(&mine[31 - i], next);
+  ptx::store_cluster(&received[i], (rank + 3) % kClusterBlocks, other);
+  ptx::store_cluster(&word[i], next, x ^ 5);
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
+  const ptx::Vec4 got = received[i];
+  v.out[at * kClusterOutputs] = got.x ^ got.y * 5 ^ got.z * 7;
+  v.out[at * kClusterOutputs + 1] = got.w;
+  v.out[at * kClusterOutputs + 2] = word[i] + ptx::load_cluster(&word[i], rank);
+}
 
-// Whether the code that would run here was compiled for an architecture that has the instruction.
-bool has_e4m3_mma() {
+// The architecture whose code would run here.
+int compiled_architecture() {
 #if defined(DOVETAIL_SIMT_HOST)
-  return true;
+  return 90;
 #else
   cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, mma_kernel<MmaFormat::kE4m3>) == cudaSuccess &&
-         attributes.ptxVersion >= 89;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, cluster_kernel);
+  return error == cudaSuccess ? attributes.ptxVersion : 0;
 #endif
+}
+
+}  // namespace
+
+bool has_e4m3_mma() {
+  return compiled_architecture() >= 89;
+}
+
+bool has_clusters() {
+  return compiled_architecture() >= 90;
 }
 
 Status run_mma(MmaFormat format, const MmaVectors& v, uint32_t cases) {
@@ -168,6 +197,12 @@ Status run_mma(MmaFormat format, const MmaVectors& v, uint32_t cases) {
 
 Status run_scalar(const ScalarVectors& v) {
   return cuda::launch(scalar_kernel, {.grid = {v.n / kScalarThreads}, .block = {kScalarThreads}},
+                      v);
+}
+
+Status run_cluster(const ClusterVectors& v) {
+  return cuda::launch(cluster_kernel,
+                      {.grid = {kClusterBlocks}, .block = {32}, .cluster_blocks = kClusterBlocks},
                       v);
 }
 

@@ -36,6 +36,13 @@ struct WarpVectors {
   float* sum;          // one zero
 };
 
+// A cluster passes values round: [kClusterBlocks * 32] words in, three words a thread out.
+inline constexpr uint32_t kClusterBlocks = 8, kClusterOutputs = 3;
+struct ClusterVectors {
+  const uint32_t* in;
+  uint32_t* out;
+};
+
 // The approximate functions, which differ by up to 2 ulp: exp2, log2, reciprocal, reciprocal sqrt.
 struct FastVectors {
   const float* in;  // [n] positive, n a multiple of kScalarThreads
@@ -45,10 +52,12 @@ struct FastVectors {
 
 enum class MmaFormat { kHalf, kBFloat16, kE4m3 };
 bool has_e4m3_mma();
+bool has_clusters();
 Status run_mma(MmaFormat format, const MmaVectors& v, uint32_t cases);
 Status run_scalar(const ScalarVectors& v);
 Status run_warp(const WarpVectors& v);
 Status run_fast(const FastVectors& v);
+Status run_cluster(const ClusterVectors& v);
 
 // ---- inputs: plain integer arithmetic, the same everywhere ----
 
@@ -139,6 +148,11 @@ std::vector<Group> run_groups(bool with_e4m3_mma, Status& failed) {
   Buffer<float> sum(std::vector<float>(1));
   check(run_warp({in.data(), out.data(), words.data(), sum.data()}));
   groups.push_back({"lanes_and_memory", out.read()});
+  if (has_clusters()) {
+    Buffer<uint32_t> passed(size_t{kClusterOutputs} * kClusterBlocks * 32);
+    check(run_cluster({in.data(), passed.data()}));
+    groups.push_back({"cluster", passed.read()});
+  }
   return groups;
 }
 
