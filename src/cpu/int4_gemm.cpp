@@ -10,6 +10,7 @@
 
 #include "cpu/int4_gemm_kernels.h"
 #include "cpu/int4_gemm_plan.h"
+#include "cpu/run_tasks.h"
 #include "dovetail/int4_gemm.h"
 #include "layout/int4_layout.h"
 #include "ops/message.h"
@@ -199,19 +200,6 @@ struct Pass {
     }
   }
 };
-
-template <void (Pass::*Method)(std::int64_t) const>
-void run_tasks(const Pass& pass, std::int64_t count, const TaskRunner& tasks) {
-  if (count <= 1) {
-    return count == 1 ? (pass.*Method)(0) : void();
-  }
-  tasks.parallel_for(
-      tasks.context, static_cast<std::size_t>(count),
-      [](void* arg, std::size_t i) {
-        (static_cast<const Pass*>(arg)->*Method)(static_cast<std::int64_t>(i));
-      },
-      const_cast<Pass*>(&pass));
-}
 
 // The attribute, unless DOVETAIL_COMPUTE overrides it; kAuto is resolved by the tier.
 Result<ComputeMode> compute_mode(const Int4GemmAttributes& attributes,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/run_tasks.h"
 #include "layout/narrow_float.h"
 #include "ops/message.h"
 #include "ops/residual_norm.h"
@@ -109,17 +110,7 @@ std::string CpuResidualNormPlan::describe() const {
 }
 
 Status CpuResidualNormPlan::run(const ResidualNormBuffers& buffers, const TaskRunner& tasks) const {
-  const Call call{*state_, buffers};
-  if (state_->tasks == 1) {
-    call.run(0);
-    return Status::success();
-  }
-  tasks.parallel_for(
-      tasks.context, static_cast<std::size_t>(state_->tasks),
-      [](void* arg, std::size_t task) {
-        static_cast<const Call*>(arg)->run(static_cast<std::int64_t>(task));
-      },
-      const_cast<Call*>(&call));
+  run_tasks<&Call::run>(Call{*state_, buffers}, state_->tasks, tasks);
   return Status::success();
 }
 

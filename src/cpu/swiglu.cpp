@@ -4,6 +4,7 @@
 // gain nothing, and a share below kFewestElements costs less than waking a thread (about 1 us).
 #include <algorithm>
 
+#include "cpu/run_tasks.h"
 #include "cpu/swiglu_kernels.h"
 #include "cpu/tier_kernels.h"
 #include "ops/message.h"
@@ -69,17 +70,7 @@ std::string CpuSwigluPlan::describe() const {
 }
 
 Status CpuSwigluPlan::run(const SwigluBuffers& buffers, const TaskRunner& tasks) const {
-  const Call call{*state_, buffers};
-  if (state_->tasks == 1) {
-    call.run(0);
-    return Status::success();
-  }
-  tasks.parallel_for(
-      tasks.context, static_cast<std::size_t>(state_->tasks),
-      [](void* arg, std::size_t task) {
-        static_cast<const Call*>(arg)->run(static_cast<std::int64_t>(task));
-      },
-      const_cast<Call*>(&call));
+  run_tasks<&Call::run>(Call{*state_, buffers}, state_->tasks, tasks);
   return Status::success();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cuda/residual_norm_plan.h"
+#include "layout/rounding.h"
 #include "ops/message.h"
 
 namespace dovetail {
@@ -24,7 +25,7 @@ Result<ResidualNormSchedule> schedule_residual_norm(const ResidualNormProblem& p
   const std::int64_t per_vector = 16 / static_cast<std::int64_t>(size_of(p.activation_type));
   s.vectors = p.hidden % per_vector == 0;
   const std::int64_t pieces = p.hidden / (s.vectors ? per_vector : 1);
-  s.threads = std::min<std::int64_t>((pieces + 31) / 32 * 32, kMostResidualNormThreads);
+  s.threads = std::min<std::int64_t>(round_up(pieces, 32), kMostResidualNormThreads);
   s.blocks = std::clamp<std::int64_t>(p.m, 1, kMostBlocks);
   s.overlap_previous = device.compute_capability >= 90;
   return s;

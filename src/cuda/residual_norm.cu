@@ -1,37 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <utility>
-
 #include "cuda/launch.cuh"
+#include "cuda/pointwise_launch.cuh"
 #include "cuda/residual_norm_kernel.cuh"
-#include "ops/message.h"
 
 namespace dovetail::cuda {
-namespace {
-
-template <class T>
-Status launch_of(const ResidualNormSchedule& s, const LaunchConfig& config,
-                 const ResidualNormArguments& arguments) {
-  return s.vectors ? launch(residual_norm_kernel<T, true>, config, arguments)
-                   : launch(residual_norm_kernel<T, false>, config, arguments);
-}
-
-}  // namespace
 
 Status run_residual_norm(const ResidualNormSchedule& s, const ResidualNormBuffers& b,
                          void* stream) {
   const ResidualNormProblem& p = s.problem;
   if (p.m == 0) return Status::success();
-  const std::size_t alignment = s.vectors ? 16 : size_of(p.activation_type);
-  for (const auto& [name, pointer] :
-       {std::pair("x", b.x), std::pair("residual", b.residual), std::pair("weight", b.weight),
-        std::pair("normed", static_cast<const void*>(b.normed)),
-        std::pair("sum", static_cast<const void*>(b.sum))}) {
-    if (pointer == nullptr) return invalid_argument("residual_norm: ", name, " is null");
-    if (reinterpret_cast<std::uintptr_t>(pointer) % alignment != 0) {
-      return invalid_argument("residual_norm: ", name, " is at ", pointer,
-                              ", expected a multiple of ", alignment);
-    }
-  }
+  DOVETAIL_RETURN_IF_ERROR(check_pointers("residual_norm",
+                                          activation_alignment(s.vectors, p.activation_type),
+                                          {{"x", b.x},
+                                           {"residual", b.residual},
+                                           {"weight", b.weight},
+                                           {"normed", b.normed},
+                                           {"sum", b.sum}}));
   if (p.attributes.has_rows != 0 && b.rows == nullptr) {
     return invalid_argument("residual_norm: rows is null");
   }
@@ -51,14 +35,9 @@ Status run_residual_norm(const ResidualNormSchedule& s, const ResidualNormBuffer
                             .block = {static_cast<std::uint32_t>(s.threads)},
                             .stream = stream,
                             .overlap_previous = s.overlap_previous};
-  switch (p.activation_type) {
-    case DataType::kFloat16:
-      return launch_of<ptx::Half>(s, config, arguments);
-    case DataType::kBFloat16:
-      return launch_of<ptx::BFloat16>(s, config, arguments);
-    default:
-      return launch_of<float>(s, config, arguments);
-  }
+  return launch_of(p.activation_type, s.vectors, [&]<class T, bool kVectors>() {
+    return launch(residual_norm_kernel<T, kVectors>, config, arguments);
+  });
 }
 
 }  // namespace dovetail::cuda
