@@ -33,9 +33,9 @@ read it.
 """
 EXPORT_HELP = """Export a checkpoint, quantized or not, to a model package.
 
-    dovetail export ./llama-int4 ./llama-pkg --engine onnxruntime --dtype fp32 --capacity 4096
-    dovetail export ./llama-int4 gpu --engine onnxruntime --device cuda --dtype fp16 --capacity 4096
-    dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --capacity 4096
+    dovetail export ./llama-int4 ./llama-pkg
+    dovetail export ./llama-int4 ./llama-gpu --device cuda --capacity 8192
+    dovetail export ./llama-int4 ./llama-trt --engine tensorrt --dtype fp16 --max-batch 4
 """
 BUILD_HELP = """Build a TensorRT engine from a package; for TensorRT for RTX also where no GPU is.
 
@@ -85,9 +85,20 @@ def quantize(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json and safetensors.")],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
-    engine: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")],
-    dtype: Annotated[str, typer.Option(help="Activations: fp32, fp16 or bf16.")],
-    capacity: Annotated[int, typer.Option(help="Tokens that the KV cache holds per sequence.")],
+    engine: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")] = "onnxruntime",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Activations: fp32, fp16 or bf16. Default fp32 on the CPU, fp16 on a GPU."
+        ),
+    ] = None,
+    capacity: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens that the KV cache holds per sequence. Default: as many as the model was "
+            "trained for, at most 4096."
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="onnxruntime: cpu (default) or cuda; tensorrt: cuda.")
     ] = None,

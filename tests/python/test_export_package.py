@@ -311,6 +311,22 @@ def test_export_from_the_command_line_notes_what_is_unusual(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "p"]
 
 
+@pytest.mark.parametrize(
+    "options, dtype",
+    [({}, "fp32"), ({"device": "cuda"}, "fp16"), ({"engine": "tensorrt"}, "fp16")],
+)
+@pytest.mark.parametrize("trained, capacity", [(256, 256), (131072, 4096)])
+def test_defaults(tmp_path, options, dtype, trained, capacity):
+    source = files.write(
+        tmp_path / "c", settings=files.config(max_position_embeddings=trained)
+    )
+    result = export(source, tmp_path / "p", ExportOptions(**options))
+    assert result.manifest["engine"] == options.get("engine", "onnxruntime")
+    assert (result.manifest["dtype"], result.manifest["capacity"]) == (dtype, capacity)
+    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (1, capacity, 32)
+    assert not [note for note in result.notes if "max_position_embeddings" in note]
+
+
 def test_kv_scales_of_the_checkpoint_reach_the_graph(tmp_path):
     values = files.tensors()
     for i in range(files.LAYERS):

@@ -18,7 +18,7 @@ class Engine:
     name: str
     device: str
     layouts: tuple[str, ...]  # of int4 weights; the first is the default
-    dtypes: tuple[DataType, ...]
+    dtypes: tuple[DataType, ...]  # the first is the default
     # Type of everything outside our nodes: None = the activation type. ONNX Runtime's CPU kernels
     # for norms and elementwise operators are 2 to 6 times slower in fp16 than in fp32, and absent
     # in bf16.
@@ -64,13 +64,14 @@ ENGINES = (
 KV_DTYPES = (data_types.FP32, data_types.FP16, data_types.BF16, data_types.FP8)
 COMPUTE_MODES = ("auto", "exact", "int8")
 HEADS = ("auto", "float", "int4")
+DEFAULT_CAPACITY = 4096
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    engine: str
-    dtype: str
-    capacity: int
+    engine: str = "onnxruntime"
+    dtype: str | None = None  # None: the engine's default
+    capacity: int | None = None  # None: what the model was trained for, DEFAULT_CAPACITY at most
     device: str | None = None  # None: the engine's default
     max_batch: int = 1
     kv_dtype: str | None = None  # None: fp16, or bf16 with --dtype bf16
@@ -97,14 +98,14 @@ class Plan:
 def make_plan(options: ExportOptions) -> Plan:
     engine = _engine(options)
     where = f"--dtype for engine {engine.name} on {engine.device}"
-    _choice(where, options.dtype, tuple(t.name for t in engine.dtypes))
+    names = tuple(t.name for t in engine.dtypes)
+    dtype = data_types.BY_NAME[_choice(where, options.dtype or names[0], names)]
     _choice("--compute", options.compute, COMPUTE_MODES)
     _choice("--head", options.head, HEADS)
-    dtype = data_types.BY_NAME[options.dtype]
     kv_name = options.kv_dtype or ("bf16" if dtype is data_types.BF16 else "fp16")
     _choice("--kv-dtype", kv_name, tuple(t.name for t in KV_DTYPES))
     for what, value in (("--capacity", options.capacity), ("--max-batch", options.max_batch)):
-        if value < 1:
+        if value is not None and value < 1:
             raise DovetailError(f"{what} is {value}, expected at least 1")
     if options.head_group_size not in (32, 64, 128):
         raise DovetailError(

@@ -19,7 +19,7 @@ from ..models import Model, load_model
 from ..output_folder import copy_files, output_folder
 from ..progress import Silent
 from .decoder import Decoder
-from .options import ExportOptions, Plan, make_plan
+from .options import DEFAULT_CAPACITY, ExportOptions, Plan, make_plan
 from .weights import row_blocks
 
 FORMAT = "dovetail-package"
@@ -40,20 +40,21 @@ def export(
     checkpoint = Checkpoint(source)
     is_quantized(checkpoint.config)  # refuses formats that are not read
     model = load_model(checkpoint)
-    notes = _check_capacity(model, options.capacity)
+    capacity = options.capacity or min(model.context_length or DEFAULT_CAPACITY, DEFAULT_CAPACITY)
+    notes = _check_capacity(model, capacity)
     with output_folder(target, checkpoint.path, options.replace) as folder:
         decoder = Decoder(checkpoint, model, plan)
         graph = decoder.build()
         graph.data.write(folder, progress)
         (folder / "model.onnx").write_bytes(graph.model().SerializeToString())
         _write_embedding(checkpoint, model, plan, folder)
-        _write_rope(model, options.capacity, folder)
+        _write_rope(model, capacity, folder)
         copied = copy_files(checkpoint.path, folder, COPIED)
         if "tokenizer.json" not in copied:
             notes.append("no tokenizer.json: the package runs on token ids only")
         if decoder.default_kv_scales:
             notes.append("no k_scale and v_scale in the checkpoint: the fp8 cache has scale 1")
-        manifest = _manifest(checkpoint, model, plan, decoder, folder)
+        manifest = _manifest(checkpoint, model, plan, capacity, decoder, folder)
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return ExportResult(manifest, notes)
 
@@ -93,7 +94,12 @@ def _write_rope(model: Model, capacity: int, folder: Path) -> None:
 
 
 def _manifest(
-    checkpoint: Checkpoint, model: Model, plan: Plan, decoder: Decoder, folder: Path
+    checkpoint: Checkpoint,
+    model: Model,
+    plan: Plan,
+    capacity: int,
+    decoder: Decoder,
+    folder: Path,
 ) -> dict[str, Any]:
     options = plan.options
     bos, eos = _token_ids(checkpoint)
@@ -113,7 +119,7 @@ def _manifest(
         "engine": plan.engine.name,
         "dtype": plan.dtype.name,
         "kv_dtype": plan.kv_dtype.name,
-        "capacity": options.capacity,
+        "capacity": capacity,
         "max_batch": options.max_batch,
         "tree": options.tree,
         "model": {
