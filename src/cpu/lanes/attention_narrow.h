@@ -81,11 +81,11 @@ void narrow_scores(const float* query, std::int64_t d, const T* keys, std::int64
   }
 }
 
-// sums[r][at .. at + C * lanes) over `count` keys.
+// sums[r][at .. at + C * lanes) over `count` keys; fetches as much from `ahead` on as it reads.
 template <int R, int C, class T>
 DOVETAIL_ALWAYS_INLINE void narrow_chunk(const float* weights, std::int64_t weight_stride,
                                          const T* values, std::int64_t d, std::int64_t count,
-                                         float* sums) {
+                                         float* sums, const T* ahead) {
   Vec acc[R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -95,6 +95,10 @@ DOVETAIL_ALWAYS_INLINE void narrow_chunk(const float* weights, std::int64_t weig
     }
   }
   for (std::int64_t n = 0; n < count; ++n) {
+#pragma GCC unroll 4
+    for (std::int64_t i = 0; i < C * kLanes; i += 64 / static_cast<std::int64_t>(sizeof(T))) {
+      prefetch(ahead + n * (C * kLanes) + i);
+    }
     Vec v[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
@@ -120,16 +124,18 @@ DOVETAIL_ALWAYS_INLINE void narrow_chunk(const float* weights, std::int64_t weig
 
 template <int R, class T>
 void narrow_values(const float* weights, std::int64_t weight_stride, const T* values,
-                   std::int64_t d, std::int64_t count, float* sums) {
+                   std::int64_t d, std::int64_t count, float* sums, const T* ahead) {
   constexpr int C = kNarrowChunk<R>;
   for (std::int64_t n = 0; n < count; n += kKeyStep) {
     const std::int64_t keys = lesser(kKeyStep, count - n);
     std::int64_t i = 0;
     for (; i + C * kLanes <= d; i += C * kLanes) {
-      narrow_chunk<R, C>(weights + n, weight_stride, values + n * d + i, d, keys, sums + i);
+      narrow_chunk<R, C>(weights + n, weight_stride, values + n * d + i, d, keys, sums + i,
+                         ahead + n * d + i * keys);
     }
     for (; i < d; i += kLanes) {
-      narrow_chunk<R, 1>(weights + n, weight_stride, values + n * d + i, d, keys, sums + i);
+      narrow_chunk<R, 1>(weights + n, weight_stride, values + n * d + i, d, keys, sums + i,
+                         ahead + n * d + i * keys);
     }
   }
 }
@@ -215,7 +221,7 @@ void narrow_block(const AttentionCall& call, const AttendItem& item, const Bound
       store(sums + r * call.d + i, mul(load(sums + r * call.d + i), splat(factor)));
     }
   }
-  narrow_values<R>(scores, block.keys, values, call.d, count, sums);
+  narrow_values<R>(scores, block.keys, values, call.d, count, sums, keys + count * call.d);
 }
 
 template <int R>
