@@ -39,7 +39,6 @@ struct AttentionArguments {
   float per_head_size, per_softcap;  // 1 / D and 1 / softcap: a division is a call
   AttentionMode mode;
   bool shared_rope;
-  bool fused;  // the attention kernel itself writes the one new token to the cache
 };
 
 }  // namespace dovetail::cuda

@@ -23,22 +23,25 @@ DOVETAIL_DEVICE void fold_splits(const AttentionArguments& p, const RowSink& sin
   if (row >= sink.rows) return;
   const auto lane = static_cast<int32_t>(ptx::lane_index());
   const int32_t own_column = lane % kLanes * 4, own_way = lane / kLanes;
-  const int64_t stride = int64_t{kRows} * p.head_size;
+  const int32_t stride = kRows * p.head_size;
   const auto* tops = reinterpret_cast<const ptx::Float2*>(first_tops) + row;
-  const float* sums = first_sums + row * p.head_size + own_column;
+  const float* sums = first_sums + row * p.head_size;
 
   const auto part_of = [&](int32_t split) {
     return split < splits ? tops[split * kRows] : ptx::Float2{minus_infinity(), 0.0f};
   };
+  // Beyond the last split and column something is read again: its factor is 0, or nobody writes it.
   ptx::Float4 v[kBatch][kQuads];
   const auto load = [&](int32_t first) {
     DOVETAIL_UNROLL
-    for (int i = 0; i < kBatch * kQuads; ++i) {
-      const int32_t split = first + i / kQuads * kWays + own_way, column = i % kQuads * 128;
-      ptx::Float4& to = v[i / kQuads][i % kQuads];
-      to = {};
-      if (split < splits && column + own_column < p.head_size) {
-        to = *reinterpret_cast<const ptx::Float4*>(sums + split * stride + column);
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t split = first + i * kWays + own_way;
+      const float* from = sums + (split < splits ? split : splits - 1) * stride;
+      DOVETAIL_UNROLL
+      for (int q = 0; q < kQuads; ++q) {
+        const int32_t column = q * 128 + own_column;
+        v[i][q] = *reinterpret_cast<const ptx::Float4*>(
+            from + (column < p.head_size ? column : p.head_size - 4));
       }
     }
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// output = softmax(Q K^T) V over the cache, for decode, trees and prefill.
+// output = softmax(Q K^T) V over the cache, for trees and prompts.
 //
 // A block takes one row block of one KV head and one split of the keys it can see
 // (attention_tile.h). Keys and values stream through `stages` shared-memory stages, one barrier
@@ -7,32 +7,14 @@
 // 2023; split keys as in Flash-Decoding). Stages that nobody sees are not loaded, stages that
 // everybody sees are not masked. Queries are normed and rotated on the way into shared memory.
 //
-// A call of one token is `fused`: the block that sees the new token's slot also makes its K and V,
-// for the cache and for itself; this kernel is the whole call. Otherwise attention_prepare has
-// written the new tokens' K and V, and this kernel starts beside it: what came before that kernel is
-// done, so queries are made ready before waiting for it.
+// attention_prepare has written the new tokens' K and V, and this kernel starts beside it: what came
+// before that kernel is done, so queries are made ready before waiting for it. (A call of one token
+// has a kernel of its own, attention_decode.cuh.)
 #pragma once
 
-#include "cuda/attention_output.cuh"
+#include "cuda/attention_fold.cuh"
 
 namespace dovetail::cuda {
-
-template <class S>
-DOVETAIL_DEVICE void begin_rows(WarpState<S>& state) {
-  DOVETAIL_UNROLL
-  for (int m = 0; m < S::kRowTiles; ++m) {
-    DOVETAIL_UNROLL
-    for (int n = 0; n < S::kHeadSize / 8; ++n) {
-      DOVETAIL_UNROLL
-      for (float& sum : state.sums[m][n]) sum = 0.0f;
-    }
-    DOVETAIL_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      state.top[m][half] = minus_infinity();
-      state.total[m][half] = 0.0f;
-    }
-  }
-}
 
 DOVETAIL_DEVICE void view_rows(RowView* views, int32_t rows, const AttentionArguments& p,
                                const Lane& lane, int32_t row_begin) {
@@ -61,23 +43,6 @@ DOVETAIL_DEVICE void attend_stage(WarpState<S>& state, QueryFragments<S>& query_
   multiply_values<S>(state, scores, keys + S::kStageBytes / 2);
 }
 
-// A fused call's lengths and queries in L2, before they may be read.
-template <class T>
-DOVETAIL_DEVICE void ask_for_inputs(const AttentionArguments& p) {
-  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
-  const auto lane = static_cast<int32_t>(ptx::block_index().z);
-  if (thread == 0) {
-    ptx::prefetch_to_l2(p.context_lengths + lane);
-    if (p.start_index != nullptr) ptx::prefetch_to_l2(p.start_index + lane);
-  }
-  constexpr int kLine = 128 / static_cast<int>(sizeof(T));
-  const int32_t heads = static_cast<int32_t>(ptx::block_index().y) * p.group;
-  if (thread * kLine < p.group * p.head_size) {
-    ptx::prefetch_to_l2(static_cast<const T*>(p.qkv) + head_row(p, {lane, 0, 0}, 0, heads) +
-                        thread * kLine);
-  }
-}
-
 // Grid [row blocks * splits, Hk, B]; within x the split runs fastest and the last row block, which
 // sees the most keys, comes first.
 template <int Index, class T, class Cache>
@@ -86,7 +51,6 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   using S = AttentionShape<Index, T, Cache>;
   constexpr AttentionTile kTile = S::kTile;
   DOVETAIL_SHARED(uint32_t, arrived);
-  DOVETAIL_SHARED(FreshRows<S>, fresh);
   DOVETAIL_SHARED(RowView[kTile.rows()], views);
   auto* shared = ptx::shared_memory<std::byte>();
   std::byte* stages = shared + query_bytes(kTile);
@@ -94,25 +58,14 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     ptx::wait_for_previous_kernel();
     ptx::let_next_kernel_start();
   };
-  // Asking for the first stages in L2 before this wait made a step slower: 18.9 -> 21.0 us for
-  // 8k keys on an H100, since the previous kernel was reading at the speed of memory.
-  const bool fused = kTile.rows() == 16 && p.fused;
-  if (fused) {
-    ask_for_inputs<T>(p);
-    wait();
-  }
-
   const auto [kv_head, row_block, part, lane, block, split] = place_of(p, kTile);
   if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * kTile.rows(), kTile.rows());
   if (part >= split.count || split.last == 0) {
-    if (!fused) wait();
+    wait();
     return;
   }
 
-  // The pipeline. A fused block that sees the new token's slot fills it itself.
-  KeySource source = key_source(p, lane, kv_head, block.end, sizeof(Cache));
-  const bool with_token = fused && part == split.count - 1;
-  if (with_token) source.fresh_slot = source.plain_end = lane.history;
+  const KeySource source = key_source(p, lane, kv_head, block.end, sizeof(Cache));
   const auto stage_of = [&](int32_t tile) {
     return stages + (tile - split.first) % S::kStages * S::kStageBytes;
   };
@@ -122,36 +75,14 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     }
     ptx::copy_async_commit();
   };
-  const auto load_first_stages = [&] {
-    DOVETAIL_UNROLL
-    for (int i = 0; i < S::kStages - 1; ++i) load(split.first + i);
-  };
   const int64_t item = (int64_t{lane.index} * p.kv_heads + kv_head) * p.row_blocks + row_block;
   const bool counts = kTile.rows() <= 16 && split.count > 1 && ptx::thread_index().x == 0;
   uint64_t* arrivals = p.arrivals + item;
-  uint64_t found = 0;
-  const auto start_pipeline = [&] {
-    if (counts) found = ptx::look_at_arrivals(arrivals);
-    load_first_stages();
-  };
-  prepare_rows<S>(shared, p, lane, block, kv_head, with_token, fresh.part, [&] {
-    if (fused) start_pipeline();
-  });
-  if (!fused) {
-    wait();
-    start_pipeline();
-  }
-  if (counts) ptx::claim_arrivals(arrivals, found);
-  const auto put_fresh_row = [&](int32_t tile) {
-    if (tile < split.last) {
-      put_fresh<S>(stage_of(tile), fresh, source, p.head_size, block.begin + tile * kTile.keys);
-    }
-  };
-  if (with_token) {
-    ptx::sync_threads();
-    DOVETAIL_UNROLL
-    for (int i = 0; i < S::kStages - 1; ++i) put_fresh_row(split.first + i);
-  }
+  prepare_rows<S>(shared, p, lane, block, kv_head);
+  wait();
+  if (counts) ptx::claim_arrivals(arrivals, ptx::look_at_arrivals(arrivals));
+  DOVETAIL_UNROLL
+  for (int i = 0; i < S::kStages - 1; ++i) load(split.first + i);
 
   const auto warp = static_cast<int32_t>(ptx::warp_index());
   const int32_t warp_row = warp / kTile.key_warps * kTile.warp_rows();
@@ -167,7 +98,6 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
     ptx::sync_threads();  // the stage is here, and everyone is done with the one that is next to
                           // fill
     load(tile + S::kStages - 1);
-    if (with_token) put_fresh_row(tile + S::kStages - 1);
     if constexpr (S::kHoldQuery) {
       if (tile == split.first) {
         DOVETAIL_UNROLL
@@ -212,9 +142,12 @@ attention_kernel(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   if (arrived != static_cast<uint32_t>(split.count) - 1) return;
   if (ptx::thread_index().x == 0) ptx::leave_arrivals(arrivals);
   const int64_t first_row = item * p.splits * kTile.rows();
-  if constexpr (kTile.rows() <= 16) {
-    fold_in_block<S>(p, sink, p.partial_tops + 2 * first_row,
-                     p.partial_sums + first_row * p.head_size, split.count, stages);
+  sink.tops = sink.sums = nullptr;
+  DOVETAIL_NO_UNROLL
+  for (auto row = static_cast<int32_t>(ptx::warp_index()); row < sink.rows;
+       row += S::kThreads / ptx::kWarpSize) {
+    fold_splits<S>(p, sink, p.partial_tops + 2 * first_row,
+                   p.partial_sums + first_row * p.head_size, split.count, row);
   }
 }
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <utility>
 
-#include "cuda/attention_fold.cuh"
+#include "cuda/attention_decode.cuh"
 #include "cuda/attention_kernel.cuh"
 #include "cuda/attention_prepare.cuh"
 #include "cuda/attention_run.h"
@@ -16,15 +16,18 @@ namespace dovetail::cuda {
 
 struct AttentionKernels {
   void (*attend)(AttentionArguments) = nullptr;
-  void (*fold)(AttentionArguments) = nullptr;  // null: the kernel folds its splits itself
+  void (*decode)(AttentionArguments) = nullptr;  // of a fused call; 16 rows
+  void (*fold)(AttentionArguments) = nullptr;    // null: the kernel folds its splits itself
 };
 
 template <int Index, class T, class Cache>
 constexpr AttentionKernels attention_kernels() {
   if constexpr (kAttentionTiles[Index].rows() > 16) {
-    return {attention_kernel<Index, T, Cache>, attention_fold<AttentionShape<Index, T, Cache>>};
+    return {.attend = attention_kernel<Index, T, Cache>,
+            .fold = attention_fold<AttentionShape<Index, T, Cache>>};
   } else {
-    return {attention_kernel<Index, T, Cache>, nullptr};
+    return {.attend = attention_kernel<Index, T, Cache>,
+            .decode = attention_decode<Index, T, Cache>};
   }
 }
 
@@ -42,9 +45,13 @@ AttentionKernels find_attention_kernel(int tile) {
 
 template <class T, class Cache>
 struct AttentionLaunches {
+  static auto kernel_of(const AttentionSchedule& s) {
+    const AttentionKernels kernels = find_attention_kernel<T, Cache>(s.tile);
+    return s.fused ? kernels.decode : kernels.attend;
+  }
+
   static Status prepare(const AttentionSchedule& s) {
-    return cuda::prepare(find_attention_kernel<T, Cache>(s.tile).attend,
-                         static_cast<uint32_t>(s.shared_bytes));
+    return cuda::prepare(kernel_of(s), static_cast<uint32_t>(s.shared_bytes));
   }
 
   static Status before(const AttentionSchedule& s, const AttentionArguments& arguments,
@@ -76,8 +83,7 @@ struct AttentionLaunches {
                               .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
                               .stream = stream,
                               .overlap_previous = s.overlap_kernels};
-    DOVETAIL_RETURN_IF_ERROR(
-        launch(find_attention_kernel<T, Cache>(s.tile).attend, config, arguments));
+    DOVETAIL_RETURN_IF_ERROR(launch(kernel_of(s), config, arguments));
     if (!s.folds) return Status::success();
     return launch_fold(find_attention_kernel<T, Cache>(s.tile).fold, s,
                        kAttentionTiles[s.tile].rows(), arguments, stream);

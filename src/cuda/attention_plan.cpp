@@ -165,7 +165,8 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   const int resident = s.wgmma < 0 ? 1 : kAttentionWgmmaTiles[s.wgmma].resident;
   const bool whole = s.wgmma >= 0 && !kAttentionWgmmaTiles[s.wgmma].splits;
   s.least_tiles = std::max(1, kLeastSplitKeys / keys);
-  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && rows <= 16 && t.rows() == 16;
+  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && rows <= 16 &&
+            p.rotary_width % 16 == 0;
   s.overlap_kernels = device.compute_capability >= 90;
 
   std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;

@@ -109,12 +109,17 @@ struct Split {
   int32_t count, first, last;
 };
 
+// Splits that `tiles` stages of keys are worth.
+DOVETAIL_DEVICE int32_t split_count(const AttentionArguments& p, int32_t tiles) {
+  int32_t count = p.splits == 1 ? 1 : tiles / p.least_tiles;
+  if (count > kFoldBatch) count = count / 4 > kFoldBatch ? count / 4 : kFoldBatch;
+  return count < 1 ? 1 : count > p.splits ? p.splits : count;
+}
+
 DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& block, int32_t keys,
                                int32_t index) {
   const int32_t tiles = (block.end - block.begin + keys - 1) / keys;
-  int32_t count = p.splits == 1 ? 1 : tiles / p.least_tiles;
-  if (count > kFoldBatch) count = count / 4 > kFoldBatch ? count / 4 : kFoldBatch;
-  count = count < 1 ? 1 : count > p.splits ? p.splits : count;
+  const int32_t count = split_count(p, tiles);
   if (count == 1) return {1, 0, tiles};
   // The first `longer` splits get one stage more.
   const int32_t each = tiles / count, longer = tiles - each * count;

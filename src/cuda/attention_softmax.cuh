@@ -27,6 +27,23 @@ struct WarpState {
   float total[S::kRowTiles][2];  // of this lane's columns; the quad's are added at the end
 };
 
+template <class S>
+DOVETAIL_DEVICE void begin_rows(WarpState<S>& state) {
+  DOVETAIL_UNROLL
+  for (int m = 0; m < S::kRowTiles; ++m) {
+    DOVETAIL_UNROLL
+    for (int n = 0; n < S::kHeadSize / 8; ++n) {
+      DOVETAIL_UNROLL
+      for (float& sum : state.sums[m][n]) sum = 0.0f;
+    }
+    DOVETAIL_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      state.top[m][half] = minus_infinity();
+      state.total[m][half] = 0.0f;
+    }
+  }
+}
+
 // What a row sees: in shared memory, since few stages are masked and registers are short.
 struct RowView {
   KeyBounds bounds;

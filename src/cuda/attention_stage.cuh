@@ -51,68 +51,44 @@ DOVETAIL_DEVICE void put_query(std::byte* shared, int row, int first, const Chun
   }
 }
 
-// K and V of the new token, as the cache holds them.
-template <class S>
-struct alignas(16) FreshRows {
-  typename S::Cache part[2][S::kHeadSize];
-};
-
 // Query rows [row_begin, row_end) of the block into shared memory, rows and columns that do not
-// exist as zeros; with `fresh`, the new token's K and V to the cache and to *fresh as well. Once the
-// first rows are asked for, `meanwhile` runs: behind loads of keys they would wait for all of them.
-template <class S, class Meanwhile>
+// exist as zeros.
+template <class S>
 DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p, const Lane& lane,
-                                  const RowBlock& block, int32_t kv_head, bool with_token,
-                                  typename S::Cache (*fresh)[S::kHeadSize],
-                                  const Meanwhile& meanwhile) {
+                                  const RowBlock& block, int32_t kv_head) {
   using T = typename S::T;
-  using Cache = typename S::Cache;
   // Many rows are read several at a time, or each would cost a latency of the memory.
   constexpr int kLanes = lanes_of_head(S::kHeadSize), kGroups = S::kThreads / kLanes;
-  constexpr int kTurns = S::kHeadSize > 128 ? 1 : S::kTile.rows() == 16 ? 2 : 4;
+  constexpr int kTurns = S::kTile.rows() == 16 || S::kHeadSize > 128 ? 1 : 4;
   const auto thread = static_cast<int32_t>(ptx::thread_index().x);
   const int32_t first = thread % kLanes * 8;
-  // Items: the rows, in a fused call behind K and V. All lanes of a warp take as many turns.
-  const int32_t before = with_token ? 2 : 0;
   const bool aligned = p.rotary % 16 == 0;
   const int32_t column = first < p.head_size ? first : 0;
   DOVETAIL_NO_UNROLL
-  for (int32_t base = 0; base < S::kTile.rows() + before; base += kTurns * kGroups) {
+  for (int32_t base = 0; base < S::kTile.rows(); base += kTurns * kGroups) {
     RawHead raw[kTurns];
     int32_t token[kTurns], head[kTurns], position[kTurns];
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
-      const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
-      const int32_t packed =
-          block.row_begin + row < block.row_end ? block.row_begin + row : block.row_end - 1;
-      token[i] = row < 0 ? 0 : token_of_row(p, packed);
-      head[i] = row < 0 ? p.q_heads + item * p.kv_heads + kv_head
-                        : kv_head * p.group + packed - token[i] * p.group;
+      const int32_t wanted = block.row_begin + base + i * kGroups + thread / kLanes;
+      const int32_t packed = wanted < block.row_end ? wanted : block.row_end - 1;
+      token[i] = token_of_row(p, packed);
+      head[i] = kv_head * p.group + packed - token[i] * p.group;
       position[i] = position_of(p, lane, token[i]);
       raw[i] = load_head<T>(p, head_row(p, lane, token[i], head[i]), column,
                             cos_sin_of(p, lane, position[i] < 0 ? 0 : position[i]), aligned);
     }
-    if (base == 0) meanwhile();
     DOVETAIL_UNROLL
     for (int i = 0; i < kTurns; ++i) {
-      const int32_t item = base + i * kGroups + thread / kLanes, row = item - before;
-      const bool rotates = row != -1;  // item 1 of 2 before the rows is V
-      const void* weight = row >= 0 ? p.q_norm_weight : rotates ? p.k_norm_weight : nullptr;
-      const bool exists = position[i] >= 0 && first < p.head_size &&
-                          (row < 0 || block.row_begin + row < block.row_end);
-      Chunk x = finish_head<T>(raw[i], p, first, weight, aligned && rotates, kLanes);
+      const int32_t row = base + i * kGroups + thread / kLanes;
+      const bool exists =
+          position[i] >= 0 && first < p.head_size && block.row_begin + row < block.row_end;
+      Chunk x = finish_head<T>(raw[i], p, first, p.q_norm_weight, aligned, kLanes);
       if (!aligned) {
         x = ready_chunk<T>(p, lane, token[i], head[i], position[i], first, exists, kLanes);
       }
       if (!exists) x = {};
-      if (row >= 0) {
-        if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x);
-      } else if (exists) {
-        scale_for_cache<Cache>(x, p, item);
-        const int64_t slot = cache_row(p, lane.index, item, kv_head, lane.history);
-        store_chunk<Cache>(p.cache, slot + first, x);
-        store_chunk<Cache>(fresh[item], first, x);
-      }
+      if (row < S::kTile.rows() && first < S::kHeadSize) put_query<S>(shared, row, first, x);
     }
   }
 }
@@ -121,9 +97,8 @@ DOVETAIL_DEVICE void prepare_rows(std::byte* shared, const AttentionArguments& p
 struct KeySource {
   const std::byte* keys;  // slot 0 of the KV head
   const std::byte* values;
-  int32_t plain_end;   // all slots before hold keys that are in the cache already
-  int32_t end;         // slots from here on are not read
-  int32_t fresh_slot;  // the new token's in a fused call, which put_fresh writes; -1: none
+  int32_t plain_end;  // all slots before hold keys
+  int32_t end;        // slots from here on are not read
 };
 
 DOVETAIL_DEVICE KeySource key_source(const AttentionArguments& p, const Lane& lane, int32_t kv_head,
@@ -132,8 +107,7 @@ DOVETAIL_DEVICE KeySource key_source(const AttentionArguments& p, const Lane& la
   return {.keys = cache + cache_row(p, lane.index, 0, kv_head, 0) * element_bytes,
           .values = cache + cache_row(p, lane.index, 1, kv_head, 0) * element_bytes,
           .plain_end = p.mode == AttentionMode::kTreeDecode ? lane.history : end,
-          .end = end,
-          .fresh_slot = -1};
+          .end = end};
 }
 
 // Slots of tree tokens that are padding hold nothing.
@@ -171,29 +145,12 @@ DOVETAIL_DEVICE void load_keys(std::byte* stage, const KeySource& source,
   DOVETAIL_NO_UNROLL
   for (int i = thread; i < kCopies; i += S::kThreads) {
     const int key = i / kChunks, chunk = i % kChunks, slot = first + key;
-    if (slot == source.fresh_slot) continue;
     const int to = tile_offset(key, chunk, kChunks);
     const bool exists = holds(source, p, lane, slot) && chunk * 16 < row_bytes;
     const int64_t from = exists ? int64_t{slot} * row_bytes + chunk * 16 : 0;
     ptx::copy_async_16(stage + to, source.keys + from, exists ? 16 : 0);
     ptx::copy_async_16(stage + kValues + to, source.values + from, exists ? 16 : 0);
   }
-}
-
-// The new token's row of the stage that starts at slot `first`, which load_keys left out.
-template <class S>
-DOVETAIL_DEVICE void put_fresh(std::byte* stage, const FreshRows<S>& fresh, const KeySource& source,
-                               int32_t head_size, int32_t first) {
-  constexpr int kChunks = S::kCacheChunks;
-  const int32_t key = source.fresh_slot - first;
-  const auto thread = static_cast<int32_t>(ptx::thread_index().x);
-  if (key < 0 || key >= S::kTile.keys || thread >= 2 * kChunks) return;
-  const int part = thread / kChunks, chunk = thread % kChunks;
-  *reinterpret_cast<ptx::Vec4*>(stage + part * (S::kStageBytes / 2) +
-                                tile_offset(key, chunk, kChunks)) =
-      chunk * 16 < head_size * static_cast<int32_t>(sizeof(typename S::Cache))
-          ? reinterpret_cast<const ptx::Vec4*>(fresh.part)[part * kChunks + chunk]
-          : ptx::Vec4{};
 }
 
 // A fragment of 16 query rows at step `step` of the head.

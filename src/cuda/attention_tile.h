@@ -130,9 +130,9 @@ constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
 inline constexpr int kMostSplits = 256;
 inline constexpr int kFoldBatch = 16;
 
-// On top of it: a flag, the new token's K and V, what each row sees, and alignment.
+// On top of it: a flag, what each row sees, and alignment.
 constexpr int static_shared_bytes(const AttentionTile& t) {
-  return 128 + 2 * t.head_size * kQueryBytes + t.rows() * 12;
+  return 128 + t.rows() * 12;
 }
 
 // Where 16-byte chunk `chunk` of row `row` lies in its row of `chunks` chunks. ldmatrix reads the
