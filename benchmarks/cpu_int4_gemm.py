@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Int4GroupwiseGemmPlugin beside MatMulNBits (accuracy level 4): many layers of one shape, fp32
-activations."""
+activations. Rows that memory limits run beside a plain read of the same weights too."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 import timing
-from graphs import Graph, Session
+from graphs import Graph, Session, memory_reader
 from weights import Int4Matrix
 
 OURS, PEER = "dovetail", "MatMulNBits"
@@ -60,13 +60,24 @@ def measure(threads: int, quick: bool) -> Iterator[dict]:
                 errors[name] = max(
                     _check(name, outputs[f"y{i}"], x, matrices[i]) for i in (0, count - 1)
                 )
+            bytes_read = matrices[0].bytes_read() + 4 * rows * (n + k)
+            read = {}
+            if rows == 1:
+                reader, reader_bytes = memory_reader(
+                    {f"w{i}": matrix.lines() for i, matrix in enumerate(matrices)}, threads
+                )
+                runs[timing.READ] = reader.bind(
+                    {"x": np.zeros(1, np.float32)}, {"checksum": np.zeros(1, np.int64)}
+                )
             times = timing.alternate(runs, 0.5 if quick else 1.5)
+            if rows == 1:
+                read = timing.read_beside(times, OURS, bytes_read * count, reader_bytes)
             yield {
                 "shape": f"M {rows}, K {k}, N {n}",
                 "peers": [PEER],
                 "ours": OURS,
                 "error": errors,
-                "bytes": matrices[0].bytes_read() + 4 * rows * (n + k),
+                "bytes": bytes_read,
                 "flops": 2 * rows * n * k,
                 "bound": "int8",
-            } | timing.summary(times, OURS, count)
+            } | read | timing.summary(times, OURS, count)

@@ -2,7 +2,8 @@
 """A decoder of Llama-3.2-1B's shape with random int4 weights, end to end in ONNX Runtime: one
 graph with our operators, one with MatMulNBits, GroupQueryAttention and what ONNX Runtime makes of
 Split, Sigmoid, Mul, Mul. The rest is the same in both: packed QKV, fused gate and up,
-SkipSimplifiedLayerNormalization, only the wanted rows reach the head."""
+SkipSimplifiedLayerNormalization, only the wanted rows reach the head. A step of one token runs
+beside a plain read of the weights too."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ import numpy as np
 
 import timing
 from cpu_attention import KV_HEADS, Q_HEADS, add_ours, add_peer, rope_table
-from graphs import Graph, Session
+from graphs import Graph, Session, memory_reader
 from llama_cpp import LlamaCpp, add_row
 from weights import Int4Matrix
 
@@ -172,6 +173,10 @@ def measure(threads: int, quick: bool, with_llama_cpp: bool) -> Iterator[dict]:
     weight_bytes = sum(matrix.bytes_read() for matrix in weights.values())
     body_flops = 2 * sum(m.n * m.k for name, m in weights.items() if name != "head")
     sessions = {OURS: build(weights, threads, True), PEER: build(weights, threads, False)}
+    reader, reader_bytes = memory_reader({n: m.lines() for n, m in weights.items()}, threads)
+    read_weights = reader.bind(
+        {"x": np.zeros(1, np.float32)}, {"checksum": np.zeros(1, np.int64)}
+    )
     del weights
     random = np.random.default_rng(9)
     shape = (1, 2, KV_HEADS, CAPACITY, HEAD_SIZE)
@@ -191,8 +196,12 @@ def measure(threads: int, quick: bool, with_llama_cpp: bool) -> Iterator[dict]:
         error = float(np.linalg.norm(logits[OURS] - logits[PEER]) / np.linalg.norm(logits[PEER]))
         if not error < LOGIT_ERROR:
             raise SystemExit(f"{name}: logits differ by {error:.3g}, expected below {LOGIT_ERROR}")
+        bytes_read = weight_bytes + LAYERS * 2 * 2 * KV_HEADS * (past + tokens) * HEAD_SIZE
+        if tokens == 1:
+            runs[timing.READ] = read_weights
         times = timing.alternate(runs, 3 if quick else 12)
-        row = timing.summary(times, OURS)
+        read = timing.read_beside(times, OURS, bytes_read, reader_bytes) if tokens == 1 else {}
+        row = read | timing.summary(times, OURS)
         attention = 4 * Q_HEADS * tokens * (past + (tokens + 1) / 2) * HEAD_SIZE * LAYERS
         head = 2 * VOCABULARY * HIDDEN * logits[OURS].shape[1]
         result = {
@@ -201,7 +210,7 @@ def measure(threads: int, quick: bool, with_llama_cpp: bool) -> Iterator[dict]:
             "ours": OURS,
             "error": {"logits": error},
             "bound": "int8",
-            "bytes": weight_bytes + LAYERS * 2 * 2 * KV_HEADS * (past + tokens) * HEAD_SIZE,
+            "bytes": bytes_read,
             "flops": body_flops * tokens + attention + head,
             "tokens_per_second": {side: tokens * 1e6 / us for side, us in row["median_us"].items()},
         } | row

@@ -13,6 +13,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+import machine
+
 LIBRARY = (
     pathlib.Path(__file__).resolve().parents[1]
     / "python"
@@ -29,6 +31,7 @@ TYPE = {
 }
 
 
+READ_DOMAIN = "benchmark"  # of the operator that only reads (read_operator.cpp)
 FILE_NAME = "weights"
 PAGE, HUGE_PAGE = 4096, 2 << 20
 
@@ -96,7 +99,7 @@ class Graph:
             graph = helper.make_graph(
                 self.nodes, "benchmark", self.inputs, self.outputs, self._initializers(folder)
             )
-            opsets = [("", 19), ("trt", 1), ("dovetail", 1), ("com.microsoft", 1)]
+            opsets = [("", 19), ("trt", 1), ("dovetail", 1), ("com.microsoft", 1), (READ_DOMAIN, 1)]
             model = helper.make_model(
                 graph, opset_imports=[helper.make_opsetid(*opset) for opset in opsets]
             )
@@ -106,12 +109,23 @@ class Graph:
             options.use_per_session_threads = False
             options.log_severity_level = 3
             options.add_session_config_entry("dovetail.threads", str(threads))
-            options.register_custom_ops_library(str(LIBRARY))
+            reads = any(node.domain == READ_DOMAIN for node in self.nodes)
+            options.register_custom_ops_library(str(machine.READ_OPERATOR if reads else LIBRARY))
             return Session(
                 onnxruntime.InferenceSession(
                     folder / "model.onnx", options, providers=["CPUExecutionProvider"]
                 )
             )
+
+
+def memory_reader(weights: dict[str, np.ndarray], threads: int) -> tuple["Session", int]:
+    """A session with one node that reads int8 arrays as an operator would, from a file of the same
+    kind on the same threads, and the bytes it reads."""
+    graph = Graph()
+    names = [graph.input("x", np.float32, [1])]
+    names += [graph.weight(name, array) for name, array in weights.items()]
+    graph.output(graph.node("ReadMemory", names, ["checksum"], READ_DOMAIN), np.int64, [1])
+    return graph.session(threads), sum(array.nbytes for array in weights.values())
 
 
 class Session:

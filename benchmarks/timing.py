@@ -34,6 +34,22 @@ def alternate(runs: Runs, seconds: float, least: int = 5) -> dict[str, list[floa
     return times
 
 
+READ = "read"  # the side that only reads the weights (graphs.memory_reader)
+
+
+def read_beside(
+    times: dict[str, list[float]], ours: str, our_bytes: float, read_bytes: float
+) -> dict[str, float]:
+    """Takes the reading side out: its rate, and ours as a share of it in neighbouring runs."""
+    reads = times.pop(READ)
+    return {
+        "read_gb_per_s": read_bytes / statistics.median(reads) / 1e9,
+        "share_of_read": statistics.median(
+            our_bytes / own / (read_bytes / read) for own, read in zip(times[ours], reads)
+        ),
+    }
+
+
 def summary(times: dict[str, list[float]], ours: str, per_run: int = 1) -> dict:
     """Medians and minima in us per layer, and peer / ours."""
     us = {name: [t * 1e6 / per_run for t in series] for name, series in times.items()}

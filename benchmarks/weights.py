@@ -33,17 +33,19 @@ class Int4Matrix:
         scales = np.repeat(self.scales[rows].astype(np.float64), GROUP, 1)
         return (self.codes[rows].astype(np.float64) - 8) * scales
 
-    def add_ours(self, graph: Graph, x: str, name: str) -> str:
+    def lines(self) -> np.ndarray:
+        """Our weight tensor, int8 [N/2, K] in lines of 8 k of 16 columns."""
         n16 = -(-self.n // 16) * 16
         codes = np.full((n16, self.k), 8, np.uint8)
         codes[: self.n] = self.codes
         lines = codes.reshape(n16 // 16, 16, self.k // 8, 2, 4).transpose(0, 2, 3, 1, 4)
+        return (lines[:, :, 0] | lines[:, :, 1] << 4).reshape(n16 // 2, self.k).view(np.int8)
+
+    def add_ours(self, graph: Graph, x: str, name: str) -> str:
+        n16 = -(-self.n // 16) * 16
         scales = np.zeros((n16, self.k // GROUP), np.float16)
         scales[: self.n] = self.scales
-        weight = graph.weight(
-            f"{name}.weight",
-            (lines[:, :, 0] | lines[:, :, 1] << 4).reshape(n16 // 2, self.k).view(np.int8),
-        )
+        weight = graph.weight(f"{name}.weight", self.lines())
         scale = graph.weight(f"{name}.scale", scales.reshape(n16 // 16, 16, -1).transpose(0, 2, 1))
         return graph.node(
             "Int4GroupwiseGemmPlugin",
