@@ -16,7 +16,7 @@ from rich.table import Table
 
 from . import DovetailError, _native, onnxruntime_library
 from .checkpoint import Checkpoint
-from .checkpoint.compressed_tensors import is_quantized
+from .checkpoint.quantization import format_of, is_quantized
 from .checkpoint.config import Config, load_json
 from .export.options import ENGINES
 from .export.package import FORMAT, VERSION
@@ -141,9 +141,10 @@ def _inspect_checkpoint(folder: Path) -> dict[str, Any]:
     int4 = is_quantized(checkpoint.config)
     model = load_model(checkpoint)
     sizes: Counter[str] = Counter()
+    marker = format_of(checkpoint.config).marker
     for name in checkpoint:
         entry = checkpoint.entry(name)
-        kind = "int4" if name.endswith(".weight_packed") else entry.dtype.name
+        kind = "int4" if name.endswith(f".{marker}") else entry.dtype.name
         sizes[kind] += entry.nbytes
     return {
         "kind": "checkpoint",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do other tools read the int4 goldens as we mean them? Needs compressed-tensors and transformers.
+"""Do other tools read the int4 goldens as we mean them? Needs compressed-tensors, transformers,
+AutoAWQ 0.2.9 and AutoGPTQ 0.7.1 (of the last two the Python sources alone, on PYTHONPATH).
 
 Every packed tensor is decoded by the compressed-tensors package and compared, bit for bit, with
 the decoding written here from the table in int4_packing.py; then transformers loads the folder
@@ -13,7 +14,10 @@ Run it after record.py:
 import json
 from pathlib import Path
 
+import awq_gptq_packing
 import torch
+from auto_gptq.nn_modules.qlinear.qlinear_cuda_old import QuantLinear as GptqLinear
+from awq.utils.packing_utils import dequantize_gemm as decode_awq
 from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
 from compressed_tensors.quantization import QuantizationScheme
 from families import FAMILIES
@@ -40,9 +44,33 @@ def decode(parts: dict[str, torch.Tensor]) -> torch.Tensor:
     return (signed * scale[..., None]).reshape(n, k)
 
 
+def check_k_first(folder: Path, tensors: dict[str, torch.Tensor], config: dict) -> None:
+    """awq and gptq: their own decoders against the weight that the scheme decoded when it packed."""
+    plain = load_file(folder.parent / "plain" / "model.safetensors")
+    scheme = awq_gptq_packing.SCHEMES[folder.name]
+    modules = [n.removesuffix(".qweight") for n in tensors if n.endswith(".qweight")]
+    for module in modules:
+        prefix = f"{module}."
+        parts = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        ours = scheme.quantize(plain[f"{module}.weight"])[1]
+        scales = parts["scales"].float()
+        if config["quant_method"] == "awq":
+            theirs = decode_awq(parts["qweight"], parts["qzeros"], scales, 4, scheme.group_size).T
+        else:
+            n, k = ours.shape
+            layer = GptqLinear(4, scheme.group_size, k, n, False, weight_dtype=torch.float32)
+            layer.qweight, layer.qzeros, layer.scales = parts["qweight"], parts["qzeros"], scales
+            theirs = layer(torch.eye(k)).T
+        if not torch.equal(ours, theirs):
+            raise SystemExit(f"{folder.name}: {module} decodes differently")
+    print(f"{folder.parent.name}/{folder.name}: {len(modules)} matrices decode alike")
+
+
 def check(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
+    if config["quant_method"] != "compressed-tensors":
+        return check_k_first(folder, tensors, config)
     scheme = QuantizationScheme.model_validate(config["config_groups"]["group_0"])
     modules = [n.removesuffix(".weight_packed") for n in tensors if n.endswith(".weight_packed")]
     for module in modules:

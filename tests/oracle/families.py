@@ -70,7 +70,7 @@ FAMILIES = [
         heads=(4, 2, 32),
         tied=False,
         fields={"rope_theta": 10000.0, "rope_scaling": None},
-        quantized=("int4", "int4_asymmetric"),
+        quantized=("int4", "int4_asymmetric", "awq", "gptq"),
     ),
     Family(
         name="llama_rope_llama3",
@@ -133,6 +133,7 @@ FAMILIES = [
             "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
             "use_sliding_window": False,
         },
+        quantized=("int4", "gptq_symmetric"),
     ),
     Family(
         name="qwen3",

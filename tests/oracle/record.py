@@ -15,10 +15,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import awq_gptq_packing
 import record_tiny
 import torch
 from families import BOS_ID, EOS_ID, FAMILIES, Family, randomize
-from int4_packing import SCHEMES, quantize
+from int4_packing import SCHEMES
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -141,7 +142,7 @@ def record_family(family: Family) -> None:
     record(folder / "plain", model, family, "plain")
 
     for what in family.quantized:
-        scheme = SCHEMES[what]
+        scheme = (SCHEMES | awq_gptq_packing.SCHEMES)[what]
         start_checkpoint(
             folder / what, family.config() | {"quantization_config": scheme.quantization_config()}
         )
@@ -149,7 +150,7 @@ def record_family(family: Family) -> None:
         with torch.no_grad():
             for name, module in model.model.layers.named_modules(prefix="model.layers"):
                 if isinstance(module, torch.nn.Linear):
-                    packed, decoded = quantize(tensors.pop(f"{name}.weight"), scheme)
+                    packed, decoded = scheme.quantize(tensors.pop(f"{name}.weight"))
                     tensors |= {f"{name}.{suffix}": value for suffix, value in packed.items()}
                     module.weight.copy_(decoded)
         save_file(tensors, folder / what / "model.safetensors", metadata={"format": "pt"})

@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 
 import torch
-from int4_packing import Scheme, quantize
+from int4_packing import Scheme
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch.nn import functional
@@ -64,7 +64,7 @@ def quantized_perplexity(tokens: list[int], bos_id: int, group_size: int) -> flo
     with torch.no_grad():
         for module in model.model.layers.modules():
             if isinstance(module, torch.nn.Linear):
-                module.weight.copy_(quantize(module.weight, Scheme(group_size, True))[1])
+                module.weight.copy_(Scheme(group_size, True).quantize(module.weight)[1])
     return math.exp(float(piece_losses(model, tokens, bos_id).sum()) / len(tokens))
 
 

@@ -151,6 +151,8 @@ def test_a_wrong_shape_names_tensor_and_expectation(tmp_path):
 
 def test_a_tensor_that_the_graph_would_drop_is_refused(tmp_path):
     values = files.tensors() | {f"{Q}.bias": np.zeros(128, np.float32)}
+    load_model(Checkpoint(files.write(tmp_path / "idle", values)))
+    values[f"{Q}.bias"][7] = 1e-6
     with pytest.raises(DovetailError, match=f"{Q}.bias is not supported in a llama model"):
         load_model(Checkpoint(files.write(tmp_path / "c", values)))
 
@@ -180,21 +182,91 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("case", CHANGES)
-def test_bad_int4_tensors_are_refused(tmp_path, case):
-    changes, message = CHANGES[case]
-    values = files.load_model_tensors(INT4)
+def changed_copy(source, folder, changes, settings=lambda config: None) -> Checkpoint:
+    """A copy of a golden checkpoint with tensors of Q changed, in place or by what is returned."""
+    values = files.load_model_tensors(source)
     for suffix, change in changes.items():
         name = f"{Q}.{suffix}"
         changed = change(values.get(name))
         if changed is not None:
             values[name] = changed
-    folder = tmp_path / "c"
     folder.mkdir()
     save_file(values, folder / "model.safetensors")
-    (folder / "config.json").write_text((INT4 / "config.json").read_text())
+    config = files.load_json(source / "config.json")
+    settings(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    return Checkpoint(folder)
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_bad_int4_tensors_are_refused(tmp_path, case):
+    changes, message = CHANGES[case]
     with pytest.raises(DovetailError, match=message):
-        open_linear(Checkpoint(folder), Q, 128, 128)
+        open_linear(changed_copy(INT4, tmp_path / "c", changes), Q, 128, 128)
+
+
+GPTQ, AWQ = files.GOLDENS / "llama" / "gptq", files.GOLDENS / "llama" / "awq"
+K_FIRST_CHANGES = {
+    "activation order": (
+        GPTQ,
+        {"g_idx": lambda t: t[::-1].copy()},
+        r"q_proj.g_idx orders rows by activation \(desc_act\)",
+    ),
+    "awq in gptq's shape": (
+        AWQ,
+        {"qweight": lambda t: t.reshape(16, 128)},
+        r"is \[16, 128\], expected \[128, 16\]",
+    ),
+    "gptq in awq's shape": (
+        GPTQ,
+        {"qweight": lambda t: t.reshape(128, 16)},
+        r"is \[128, 16\], expected \[16, 128\]",
+    ),
+    "zero point shape": (
+        AWQ,
+        {"qzeros": lambda t: t.T.copy()},
+        r"is \[16, 2\], expected \[2, 16\]",
+    ),
+    "scale shape": (GPTQ, {"scales": lambda t: t.T.copy()}, "groups of 32, 64 or 128"),
+    "NaN scale": (AWQ, {"scales": lambda t: t.__setitem__((1, 5), np.nan)}, r"nan at \[1, 5\]"),
+}
+
+
+@pytest.mark.parametrize("case", K_FIRST_CHANGES)
+def test_bad_awq_and_gptq_tensors_are_refused(tmp_path, case):
+    source, changes, message = K_FIRST_CHANGES[case]
+    with pytest.raises(DovetailError, match=message):
+        open_linear(changed_copy(source, tmp_path / "c", changes), Q, 128, 128)
+
+
+def test_gptq_zero_points_of_both_formats(tmp_path):
+    """The second format stores zero points as they are, the first one less."""
+
+    def plus_one(words):  # golden zero points are 1 .. 15: no nibble overflows
+        return (words.view(np.uint32) + np.uint32(0x11111111)).view(np.int32)
+
+    def second(config):
+        config["quantization_config"]["checkpoint_format"] = "gptq_v2"
+
+    copy = changed_copy(GPTQ, tmp_path / "c", {"qzeros": plus_one}, second)
+    first, second = (open_linear(c, Q, 128, 128) for c in (Checkpoint(GPTQ), copy))
+    assert len(np.unique(first.zero_points())) > 4
+    np.testing.assert_array_equal(first.zero_points(), second.zero_points())
+
+
+def test_awq_and_gptq_hold_the_same_numbers():
+    """Their goldens round the same weights the same way, and are packed by different rules."""
+    awq, gptq = (open_linear(Checkpoint(source), Q, 128, 128) for source in (AWQ, GPTQ))
+    np.testing.assert_array_equal(awq.nibbles(0, 128), gptq.nibbles(0, 128))
+    np.testing.assert_array_equal(awq.nibbles(13, 50), gptq.nibbles(13, 50))
+    np.testing.assert_array_equal(awq.zero_points(), gptq.zero_points())
+    np.testing.assert_array_equal(awq.scales(), gptq.scales())
+
+
+def test_zero_points_of_8_everywhere_are_none():
+    symmetric = Checkpoint(files.GOLDENS / "qwen2" / "gptq_symmetric")
+    assert not open_linear(symmetric, Q, 128, 128).has_zero_points
+    assert open_linear(Checkpoint(GPTQ), Q, 128, 128).has_zero_points
 
 
 def test_missing_zero_points_are_not_taken_for_symmetric(tmp_path):

@@ -19,6 +19,7 @@ from package_decoder import PackageDecoder
 
 PLAIN = ["llama", "llama_rope_linear", "llama_rope_llama3", "mistral", "qwen2", "qwen3"]
 INT4 = ["llama/int4", "llama/int4_asymmetric", "mistral/int4", "qwen2/int4", "qwen3/int4"]
+INT4 += ["llama/awq", "llama/gptq", "qwen2/gptq_symmetric"]
 EXACT = {
     "engine": "onnxruntime",
     "dtype": "fp32",

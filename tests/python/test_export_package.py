@@ -317,13 +317,15 @@ def test_export_from_the_command_line_notes_what_is_unusual(tmp_path):
 )
 @pytest.mark.parametrize("trained, capacity", [(256, 256), (131072, 4096)])
 def test_defaults(tmp_path, options, dtype, trained, capacity):
-    source = files.write(
-        tmp_path / "c", settings=files.config(max_position_embeddings=trained)
-    )
+    source = files.write(tmp_path / "c", settings=files.config(max_position_embeddings=trained))
     result = export(source, tmp_path / "p", ExportOptions(**options))
     assert result.manifest["engine"] == options.get("engine", "onnxruntime")
     assert (result.manifest["dtype"], result.manifest["capacity"]) == (dtype, capacity)
-    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (1, capacity, 32)
+    assert load_tensor(tmp_path / "p" / "rope.safetensors", "rope_rotary_cos_sin").shape == (
+        1,
+        capacity,
+        32,
+    )
     assert not [note for note in result.notes if "max_position_embeddings" in note]
 
 

@@ -10,6 +10,8 @@ from dovetail.export import ExportOptions, export
 LLAMA = files.GOLDENS / "llama" / "int4"
 CPU = {"engine": "onnxruntime", "dtype": "fp32", "capacity": 64}
 TRT = {"engine": "tensorrt", "dtype": "fp16", "capacity": 64}
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128}
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -43,9 +45,29 @@ UNSUPPORTED = {
     "missing key": ({"hidden_size": None}, ["hidden_size is missing"]),
     "wrong type": ({"num_hidden_layers": "2"}, ['num_hidden_layers is "2"', "an integer"]),
     "head ratio": ({"num_key_value_heads": 3}, ["num_attention_heads is 4", "multiple"]),
-    "awq": (
-        {"quantization_config": {"quant_method": "awq"}},
-        ["quant_method is awq", "compressed-tensors"],
+    "method": (
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        ["quant_method is bitsandbytes", "compressed-tensors, awq, gptq"],
+    ),
+    "awq version": (
+        {"quantization_config": AWQ | {"version": "gemv"}},
+        ["version is gemv, supported is gemm"],
+    ),
+    "awq without zero points": (
+        {"quantization_config": AWQ | {"zero_point": False}},
+        ["zero_point is False"],
+    ),
+    "gptq bits": (
+        {"quantization_config": GPTQ | {"bits": 8}},
+        ["bits is 8, supported is 4"],
+    ),
+    "gptq groups": (
+        {"quantization_config": GPTQ | {"group_size": -1}},
+        ["group_size is -1, supported is 32 or 64 or 128"],
+    ),
+    "gptq format": (
+        {"quantization_config": GPTQ | {"checkpoint_format": "marlin"}},
+        ["checkpoint_format is marlin, supported is gptq or gptq_v2"],
     ),
     "8 bit": (
         {

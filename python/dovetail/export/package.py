@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__, data_types
 from ..checkpoint import Checkpoint
-from ..checkpoint.compressed_tensors import is_quantized
+from ..checkpoint.quantization import is_quantized
 from ..checkpoint.config import Config
 from ..checkpoint.linear import check_finite, convert
 from ..checkpoint.writer import Declared, SafetensorsWriter

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..checkpoint import Checkpoint, Config
-from ..checkpoint.compressed_tensors import SUFFIXES
+from ..checkpoint.quantization import format_of
 from ..errors import DovetailError
 from . import llama, mistral, qwen2, qwen3
 from .family import Family
@@ -38,19 +40,26 @@ def find_family(config: Config) -> Family:
 def load_model(checkpoint: Checkpoint) -> Model:
     """The checked model of a checkpoint. A tensor that the graph would drop is an error."""
     model = read_model(checkpoint.config, find_family(checkpoint.config))
-    known = _tensor_names(model)
+    known = _tensor_names(model, format_of(checkpoint.config).suffixes)
     for name in checkpoint:
-        if name not in known and not name.endswith(IGNORED_ENDINGS):
-            raise DovetailError(
-                f"{checkpoint.path}: tensor {name} is not supported in a {model.family.name} model"
-            )
+        if name in known or name.endswith(IGNORED_ENDINGS) or _is_idle_bias(checkpoint, name):
+            continue
+        raise DovetailError(
+            f"{checkpoint.path}: tensor {name} is not supported in a {model.family.name} model"
+        )
     return model
 
 
-def _tensor_names(model: Model) -> set[str]:
+def _is_idle_bias(checkpoint: Checkpoint, name: str) -> bool:
+    """A bias of zeros: AutoGPTQ saves one beside every weight of models that have none."""
+    return name.endswith(".bias") and not np.any(checkpoint.read(name))
+
+
+def _tensor_names(model: Model, suffixes: tuple[str, ...]) -> set[str]:
     t = model.family.tensors
     names = {f"{t.embedding}.weight", f"{t.final_norm}.weight", f"{t.head}.weight"}
-    names |= {f"{m}.{kind}" for m, _, _ in model.quantizable() for kind in (*SUFFIXES, "weight")}
+    kinds = (*suffixes, "weight")
+    names |= {f"{m}.{kind}" for m, _, _ in model.quantizable() for kind in kinds}
     norms = [t.attention_norm, t.mlp_norm] + ([t.q_norm, t.k_norm] if model.family.qk_norm else [])
     for i in range(model.layers):
         names |= {f"{norm.format(i=i)}.weight" for norm in norms}

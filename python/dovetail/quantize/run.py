@@ -17,9 +17,11 @@ import numpy as np
 
 from .. import data_types
 from ..checkpoint import Checkpoint
-from ..checkpoint.compressed_tensors import GROUP_SIZES, config_section, is_quantized
+from ..checkpoint.compressed_tensors import config_section
+from ..checkpoint.int4 import GROUP_SIZES
 from ..checkpoint.linear import FloatLinear, open_linear
 from ..checkpoint.nibbles import pack_columns, pack_rows
+from ..checkpoint.quantization import is_quantized
 from ..checkpoint.writer import SHARD_BYTES, CheckpointWriter, Declared
 from ..errors import DovetailError
 from ..models import Model, load_model
