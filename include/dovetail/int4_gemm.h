@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Int4GroupwiseGemmPlugin: out[M, N] = activations[M, K] x dequantize(weights)[N, K]^T (+ bias).
+// With swiglu the weights are a gate's rows and then up's, N/2 each, and the output is
+// silu(gate) * up, [M, N/2] (swiglu.h): a gated MLP's first half in one call.
 //
 // Legend: M rows = B * S tokens, K in, N out, G group size. A weight is a nibble u in 0..15;
 //   value(n, k) = (u(n, k) - zero_point(k / G, n)) * scale(k / G, n)
@@ -43,6 +45,10 @@ struct Int4GemmAttributes {
   std::int32_t has_bias = 0;         // 1: input bias is present
   WeightLayout weight_layout = WeightLayout::kEdgeLlmV1;
   ComputeMode compute_mode = ComputeMode::kAuto;
+  std::int32_t swiglu = 0;  // 1: the output is silu(gate) * up
+
+  // Columns of the output.
+  std::int64_t width() const { return swiglu != 0 ? gemm_n / 2 : gemm_n; }
 };
 
 struct Int4GemmProblem {
@@ -58,7 +64,7 @@ struct Int4GemmBuffers {
   const void* scales = nullptr;       // scale_type, see WeightLayout
   const void* zero_points = nullptr;  // int8 values 0..15, placed as the scales are; null: 8
   const void* bias = nullptr;         // [N], activation type; null: none
-  void* output = nullptr;             // [M, N]
+  void* output = nullptr;             // [M, N], or [M, N/2] with swiglu
   void* workspace = nullptr;          // plan.workspace_bytes(), 64-byte aligned
 };
 

@@ -126,14 +126,14 @@ nb::object int4_gemm(const nb::dict& attributes, const nb::dict& inputs) {
   const Tensors tensors(int4_gemm_schema(), inputs);
   const Int4GemmProblem problem = value_or_raise(describe_int4_gemm(parsed, tensors.descriptions));
   const Int4GemmInputMap map = int4_gemm_inputs(parsed);
-  std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.gemm_n));
+  std::vector<double> output(static_cast<std::size_t>(problem.m * parsed.width()));
   void* const outputs[] = {nullptr};
   const Status status = int4_gemm_reference(
       problem, int4_gemm_buffers(map, tensors.data().data(), outputs, nullptr), output);
   if (!status.ok()) {
     raise(status);
   }
-  return new_array(output.data(), Shape{problem.m, parsed.gemm_n});
+  return new_array(output.data(), Shape{problem.m, parsed.width()});
 }
 
 nb::object swiglu(const nb::dict& attributes, const nb::dict& inputs) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <tuple>
 
@@ -12,7 +13,9 @@
 #include "cpu/int4_gemm_plan.h"
 #include "cpu/run_tasks.h"
 #include "dovetail/int4_gemm.h"
+#include "dovetail/swiglu.h"
 #include "layout/int4_layout.h"
+#include "ops/int4_gemm.h"
 #include "ops/message.h"
 
 namespace dovetail {
@@ -22,6 +25,13 @@ struct CpuInt4GemmPlan::State {
   CpuDevice device;
   const cpu::Int4GemmKernels* kernels;
   cpu::Int4GemmSchedule schedule;
+  std::optional<CpuSwigluPlan> swiglu;  // over gate and up, [M, N], behind the GEMM's workspace
+
+  std::size_t gate_up_offset() const { return (schedule.workspace_bytes + 63) / 64 * 64; }
+  std::size_t gate_up_bytes() const {
+    return static_cast<std::size_t>(problem.m * problem.attributes.gemm_n) *
+           size_of(problem.activation_type);
+  }
 };
 
 namespace {
@@ -232,19 +242,29 @@ Result<CpuInt4GemmPlan> plan(const Int4GemmProblem& problem, const CpuDevice& de
     return mode.status();
   }
   const Int4GemmSchedule schedule = schedule_int4_gemm(problem, *mode, kernels, device.threads);
+  std::optional<CpuSwigluPlan> swiglu;
+  if (problem.attributes.swiglu != 0) {
+    const Result<CpuSwigluPlan> gated = plan(swiglu_of(problem), device);
+    if (!gated.ok()) {
+      return gated.status();
+    }
+    swiglu = *gated;
+  }
   return CpuInt4GemmPlan(std::make_shared<const CpuInt4GemmPlan::State>(
-      CpuInt4GemmPlan::State{problem, device, &kernels, schedule}));
+      CpuInt4GemmPlan::State{problem, device, &kernels, schedule, swiglu}));
 }
 
 std::size_t CpuInt4GemmPlan::workspace_bytes() const {
-  return state_->schedule.workspace_bytes;
+  return state_->swiglu ? state_->gate_up_offset() + state_->gate_up_bytes()
+                        : state_->schedule.workspace_bytes;
 }
 
 std::string CpuInt4GemmPlan::describe() const {
   const Int4GemmSchedule& s = state_->schedule;
   return concat("int4_gemm: ", state_->kernels->tier, ", ", name_of(s.mode), ", tiles of ",
                 s.tile_rows, " rows, blocks of ", s.block_rows, ", ", s.panels_per_task, " of ",
-                s.panels, " panels a task, ", s.workspace_bytes, " bytes of workspace");
+                s.panels, " panels a task, ", workspace_bytes(), " bytes of workspace",
+                state_->swiglu ? concat("; ", state_->swiglu->describe()) : "");
 }
 
 Status CpuInt4GemmPlan::run(const Int4GemmBuffers& given, const TaskRunner& tasks) const {
@@ -264,12 +284,16 @@ Status CpuInt4GemmPlan::run(const Int4GemmBuffers& given, const TaskRunner& task
       return invalid_argument("int4_gemm: ", name, " is null");
     }
   }
+  if (state_->swiglu) {
+    buffers.output = static_cast<std::byte*>(given.workspace) + state_->gate_up_offset();
+  }
   for (std::int64_t row = 0; row < problem.m; row += state_->schedule.pass_rows) {
     const Pass pass{*state_, buffers, row, std::min(state_->schedule.pass_rows, problem.m - row)};
     run_tasks<&Pass::pack>(pass, pass.tiles() * pass.stretches(), tasks);
     run_tasks<&Pass::multiply>(pass, pass.blocks() * pass.panel_ranges(), tasks);
   }
-  return Status::success();
+  return state_->swiglu ? state_->swiglu->run({buffers.output, given.output}, tasks)
+                        : Status::success();
 }
 
 }  // namespace dovetail

@@ -39,4 +39,35 @@ DOVETAIL_DEVICE void decode_int4(uint32_t word, uint32_t zero_point, uint32_t (&
   }
 }
 
+// The few-row kernel leaves masked nibbles as they are (its head says why).
+template <class T>
+struct Int4Digits {  // half: u * 2^-24 and u * 2^-20
+  static constexpr uint32_t kOnes = 0x3c003c00u;
+  static constexpr float kUnit = 0x1p-24f, kBias = 0.0f, kOdd = 0.0625f;
+};
+template <>
+struct Int4Digits<ptx::BFloat16> {  // 128 + u
+  static constexpr uint32_t kOnes = 0x3f803f80u;
+  static constexpr float kUnit = 1.0f, kBias = 128.0f, kOdd = 1.0f;
+};
+
+// Pair i of a word, i = 0 .. 3: k = 8 i + 2 t and the next. Half: odd pairs are 16 times as large.
+template <class T>
+DOVETAIL_DEVICE void split_word(uint32_t word, uint32_t (&pair)[4]) {
+  if constexpr (ptx::kIsHalf<T>) {
+    pair[0] = word & 0x000f000fu;
+    pair[1] = word & 0x00f000f0u;
+    word >>= 8;
+    pair[2] = word & 0x000f000fu;
+    pair[3] = word & 0x00f000f0u;
+  } else {
+    constexpr uint32_t kMagic = 0x43004300u;
+    DOVETAIL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      pair[i] = ptx::lop3<kAndOr>(word, 0x000f000fu, kMagic);
+      word >>= 4;
+    }
+  }
+}
+
 }  // namespace dovetail::cuda

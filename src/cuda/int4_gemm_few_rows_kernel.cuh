@@ -19,6 +19,7 @@
 
 #include "cuda/int4_decode.cuh"
 #include "cuda/int4_gemm_plan.h"
+#include "cuda/swiglu_kernel.cuh"
 
 namespace dovetail::cuda {
 
@@ -35,37 +36,12 @@ struct Int4GemmFewRowsArguments {
   int32_t steps, warps, steps_per_warp;
   int32_t slot_bytes;
   DataType scale_type;
+  // With swiglu the second half of a block's tiles are up's, so many tiles further than they would
+  // be without; else 0.
+  int32_t up_tiles;
+  uint32_t up_bytes;  // of weights
+  bool swiglu;
 };
-
-template <class T>
-struct Int4Digits {  // half: u * 2^-24 and u * 2^-20
-  static constexpr uint32_t kOnes = 0x3c003c00u;
-  static constexpr float kUnit = 0x1p-24f, kBias = 0.0f, kOdd = 0.0625f;
-};
-template <>
-struct Int4Digits<ptx::BFloat16> {  // 128 + u
-  static constexpr uint32_t kOnes = 0x3f803f80u;
-  static constexpr float kUnit = 1.0f, kBias = 128.0f, kOdd = 1.0f;
-};
-
-// Pair i of a word, i = 0 .. 3: k = 8 i + 2 t and the next. Half: odd pairs are 16 times as large.
-template <class T>
-DOVETAIL_DEVICE void split_word(uint32_t word, uint32_t (&pair)[4]) {
-  if constexpr (ptx::kIsHalf<T>) {
-    pair[0] = word & 0x000f000fu;
-    pair[1] = word & 0x00f000f0u;
-    word >>= 8;
-    pair[2] = word & 0x000f000fu;
-    pair[3] = word & 0x00f000f0u;
-  } else {
-    constexpr uint32_t kMagic = 0x43004300u;
-    DOVETAIL_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      pair[i] = ptx::lop3<kAndOr>(word, 0x000f000fu, kMagic);
-      word >>= 4;
-    }
-  }
-}
 
 template <class T, WeightLayout Layout, int Tiles, int TokenTiles, int Group>
 class FewRowsWarp {
@@ -79,7 +55,7 @@ class FewRowsWarp {
   // `step`: the warp's first; `ring`: its shared memory.
   DOVETAIL_DEVICE FewRowsWarp(const Int4GemmFewRowsArguments& p, std::byte* ring, int step)
       : p_(p), ring_(ring), lane_(static_cast<int>(ptx::lane_index())) {
-    first_tile_ = static_cast<int>(ptx::block_index().x) * Tiles;
+    first_tile_ = static_cast<int>(ptx::block_index().x) * (p.swiglu ? Tiles / 2 : Tiles);
     const int64_t slabs = p.k / 64;
     weights_ = p.weights + first_tile_ * slabs * 512 + static_cast<int64_t>(step) * kStepBytes;
     if constexpr (kFragments) {
@@ -94,7 +70,8 @@ class FewRowsWarp {
                    (static_cast<int64_t>(row) * p.k + step * kFewRowsStep + chunk * 8) * 2;
     activations_to_ = row * 256 + place(row, chunk) * 16;
     group_ = step * kGroups;
-    scales_ = p.scales + (static_cast<int64_t>(group_) * p.n + first_tile_ * 16) * 2 + lane_ * 16;
+    scales_ = p.scales + (static_cast<int64_t>(group_) * p.n + first_tile_ * 16) * 2 + lane_ * 16 +
+              up_columns(lane_, Tiles * 2) * 2;
     // Reading: fragments of 8 tokens by ldmatrix, in the order of chunks 0, 2, 1, 3, so that the
     // pairs of registers that a product takes are neighbours; edgellm_v1: 16-byte loads.
     const int last = p.m - 1;
@@ -112,8 +89,9 @@ class FewRowsWarp {
     const uint32_t tile_bytes = static_cast<uint32_t>(p_.k) * 8;
     DOVETAIL_UNROLL
     for (uint32_t part = 0; part < 2; ++part) {
-      const uint32_t at =
-          static_cast<uint32_t>(tile) * tile_bytes + part * (kFragments ? 512 : tile_bytes / 2);
+      const uint32_t at = static_cast<uint32_t>(tile) * tile_bytes +
+                          part * (kFragments ? 512 : tile_bytes / 2) +
+                          (2 * tile >= Tiles && Tiles > 1 ? p_.up_bytes : 0);
       to[part] = ptx::load_stream_16(weights_ + at);
     }
   }
@@ -160,6 +138,11 @@ class FewRowsWarp {
   }
 
  private:
+  // How much further chunk `i` of a row of `chunks` lies, since it is up's.
+  DOVETAIL_DEVICE int up_columns(int i, int chunks) const {
+    return Tiles > 1 && 2 * i >= chunks ? p_.up_tiles * 16 : 0;
+  }
+
   static constexpr int kStepBytes = kFragments ? 1024 : 256;
 
   static DOVETAIL_DEVICE int place(int row, int chunk) {
@@ -170,10 +153,11 @@ class FewRowsWarp {
     const int chunks = Tiles * bytes;  // a group's row
     DOVETAIL_NO_UNROLL
     for (int c = lane_; c < kGroups * chunks; c += 32) {
-      ptx::copy_async_16(
-          to + c * 16,
-          from + (static_cast<int64_t>(group_ + c / chunks) * p_.n + first_tile_ * 16) * bytes +
-              c % chunks * 16);
+      ptx::copy_async_16(to + c * 16, from +
+                                          (static_cast<int64_t>(group_ + c / chunks) * p_.n +
+                                           first_tile_ * 16 + up_columns(c % chunks, chunks)) *
+                                              bytes +
+                                          c % chunks * 16);
     }
   }
 
@@ -369,11 +353,7 @@ int4_gemm_few_rows_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmFewRowsArguments 
         sums[i / (TokenTiles * 4)][i / 4 % TokenTiles][i % 4];
   }
   ptx::sync_threads();
-  const int first_column = static_cast<int>(ptx::block_index().x) * Tiles * 16;
-  DOVETAIL_NO_UNROLL
-  for (int i = static_cast<int>(ptx::thread_index().x); i < p.m * Tiles * 16; i += p.warps * 32) {
-    const int column = i % (Tiles * 16), m = i / (Tiles * 16), n = first_column + column;
-    if (n >= p.n) continue;
+  const auto sum_of = [&](int m, int column, int n) {
     const int fragment = column / 8 % 2 * 2 + m % 2;
     const float* at = others + ((column / 16 * TokenTiles + m / 8) * 4 + fragment) * 32 +
                       column % 8 * 4 + m % 8 / 2;
@@ -388,7 +368,17 @@ int4_gemm_few_rows_kernel(const DOVETAIL_GRID_CONSTANT Int4GemmFewRowsArguments 
     }
     sum *= 1 / Int4Digits<T>::kUnit;
     if (p.bias != nullptr) sum += ptx::to_float(static_cast<const T*>(p.bias)[n]);
-    static_cast<T*>(p.output)[static_cast<int64_t>(m) * p.n + n] = ptx::round_to<T>(sum);
+    return sum;
+  };
+  const int columns = p.swiglu ? Tiles * 8 : Tiles * 16, width = p.swiglu ? p.n / 2 : p.n;
+  DOVETAIL_NO_UNROLL
+  for (int i = static_cast<int>(ptx::thread_index().x); i < p.m * columns; i += p.warps * 32) {
+    const int m = p.swiglu ? i / (Tiles * 8) : i / (Tiles * 16), column = i - m * columns;
+    const int n = static_cast<int>(ptx::block_index().x) * columns + column;
+    if (n >= width) continue;
+    float sum = sum_of(m, column, n);
+    if (p.swiglu) sum = gated(sum, sum_of(m, column + Tiles * 8, n + width));
+    static_cast<T*>(p.output)[static_cast<int64_t>(m) * width + n] = ptx::round_to<T>(sum);
   }
 }
 

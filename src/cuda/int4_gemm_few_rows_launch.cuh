@@ -58,6 +58,7 @@ Status run_int4_gemm_few_rows_of(const Int4GemmSchedule& s, const Int4GemmBuffer
                                  void* stream) {
   const Int4GemmAttributes& a = s.problem.attributes;
   const int steps = a.gemm_k / kFewRowsStep;
+  const int up_tiles = a.swiglu != 0 ? a.gemm_n / 32 - kInt4GemmFewRowsTiles[s.tile].tiles / 2 : 0;
   const Int4GemmFewRowsArguments arguments{
       .activations = b.activations,
       .weights = static_cast<const std::byte*>(b.weights),
@@ -74,6 +75,9 @@ Status run_int4_gemm_few_rows_of(const Int4GemmSchedule& s, const Int4GemmBuffer
       .steps_per_warp = (steps + s.warps - 1) / s.warps,
       .slot_bytes = s.slot_bytes,
       .scale_type = s.problem.scale_type,
+      .up_tiles = up_tiles,
+      .up_bytes = static_cast<uint32_t>(up_tiles) * static_cast<uint32_t>(a.gemm_k) * 8,
+      .swiglu = a.swiglu != 0,
   };
   const LaunchConfig config{.grid = {static_cast<uint32_t>(s.blocks_n)},
                             .block = {static_cast<uint32_t>(s.warps) * 32},

@@ -33,7 +33,10 @@ bool has_narrow_types(const Int4GemmProblem& p) {
 
 bool suits_few_rows(const Int4GemmProblem& p) {
   const Int4GemmAttributes& a = p.attributes;
-  return has_narrow_types(p) && p.m <= 16 && a.gemm_n % 64 == 0 && a.gemm_k % kFewRowsStep == 0 &&
+  const bool near = a.swiglu == 0 || std::int64_t{a.gemm_n} * a.gemm_k < std::int64_t{1}
+                                                                             << 32;  // up's bytes
+  return near && has_narrow_types(p) && p.m <= 16 && a.gemm_n % 64 == 0 &&
+         a.gemm_k % kFewRowsStep == 0 &&
          (a.weight_layout == WeightLayout::kCudaV1 || a.group_size == kFewRowsStep);
 }
 
@@ -52,6 +55,7 @@ int choose_few_rows_tile(const Int4GemmProblem& p, const CudaDevice& device) {
   for (int tile = 0; tile < kInt4GemmFewRowsTileCount; ++tile) {
     const Int4GemmFewRowsTile& t = kInt4GemmFewRowsTiles[tile];
     if ((p.m > 8) != (t.token_tiles == 2) || !t.takes_group(p.attributes.group_size)) continue;
+    if (p.attributes.swiglu != 0 && t.tiles % 2 != 0) continue;
     const std::int64_t blocks = p.attributes.gemm_n / (16 * t.tiles);
     const int warps = few_rows_warps(t, blocks, device);
     const bool has_steps = t.token_tiles == 2
@@ -175,13 +179,24 @@ void schedule_row_tiles(Int4GemmSchedule& s, const CudaDevice& device) {
           kLeastStagesPerSplit * t.warps_k);
 }
 
+// ---- gate and up behind the sums ----
+
+std::size_t behind(std::size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
+
+std::size_t gate_up_bytes(const Int4GemmProblem& p) {
+  if (p.attributes.swiglu == 0) return 0;
+  return static_cast<std::size_t>(p.m * p.attributes.gemm_n) * size_of(p.activation_type);
+}
+
 }  // namespace
 
 std::size_t most_int4_gemm_workspace(const Int4GemmProblem& p, const CudaDevice& device) {
   const Result<Int4GemmSchedule> schedule = schedule_int4_gemm(p, device);
   const std::size_t planned = schedule.ok() ? schedule->workspace_bytes : 0;
   if (!suits_warpgroup(p, device)) return planned;
-  return std::max(planned, most_warpgroup_workspace(p, device));
+  return std::max(planned, behind(most_warpgroup_workspace(p, device)) + gate_up_bytes(p));
 }
 
 Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const CudaDevice& device,
@@ -219,6 +234,13 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
     s.workspace_bytes = static_cast<std::size_t>(s.splits) * static_cast<std::size_t>(p.m) *
                         static_cast<std::size_t>(a.gemm_n) * sizeof(float);
   }
+  if (a.swiglu != 0 && s.kernel != Int4GemmKernel::kFewRows) {
+    const Result<SwigluSchedule> swiglu = schedule_swiglu(swiglu_of(p), device);
+    if (!swiglu.ok()) return swiglu.status();
+    s.swiglu = *swiglu;
+    s.gate_up_offset = behind(s.workspace_bytes);
+    s.workspace_bytes = s.gate_up_offset + gate_up_bytes(p);
+  }
   return s;
 }
 
@@ -238,7 +260,8 @@ std::string describe(const Int4GemmSchedule& s) {
                 is_warpgroup ? w.threads() : t.threads(), " threads, grid ", s.blocks_m, "x",
                 s.blocks_n, "x", s.splits, is_warpgroup ? concat(" on ", s.grid, " blocks") : "",
                 ", ", s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
-                " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace");
+                " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace",
+                s.swiglu ? concat("; ", describe(*s.swiglu)) : "");
 }
 
 }  // namespace dovetail::cuda

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 
+#include "cuda/swiglu_plan.h"
 #include "dovetail/cuda.h"
 #include "dovetail/int4_gemm.h"
 
@@ -205,6 +206,10 @@ struct Int4GemmSchedule {
   int shared_bytes = 0;
   std::size_t workspace_bytes = 0;
   bool overlap_kernels = false;  // programmatic dependent launch
+  // With swiglu, kFewRows multiplies gate and up itself; behind the others it is a launch of its own,
+  // from [M, N] at this offset of the workspace.
+  std::optional<SwigluSchedule> swiglu = {};
+  std::size_t gate_up_offset = 0;
 };
 
 // `only`: no other kernel (for tests and measurements).

@@ -22,6 +22,26 @@ Status prepare_int4_gemm(const Int4GemmSchedule& s) {
   }
 }
 
+namespace {
+
+Status multiply(const Int4GemmSchedule& s, const Int4GemmBuffers& b, void* stream) {
+  if (s.kernel == Int4GemmKernel::kFewRows) {
+    return s.problem.activation_type == DataType::kFloat16
+               ? run_int4_gemm_few_rows_fp16(s, b, stream)
+               : run_int4_gemm_few_rows_bf16(s, b, stream);
+  }
+  switch (s.problem.activation_type) {
+    case DataType::kFloat16:
+      return run_int4_gemm_fp16(s, b, stream);
+    case DataType::kBFloat16:
+      return run_int4_gemm_bf16(s, b, stream);
+    default:
+      return run_int4_gemm_fp32(s, b, stream);
+  }
+}
+
+}  // namespace
+
 Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& buffers, void* stream) {
   if (s.problem.m == 0) return Status::success();
   const Int4GemmAttributes& a = s.problem.attributes;
@@ -43,19 +63,10 @@ Status run_int4_gemm(const Int4GemmSchedule& s, const Int4GemmBuffers& buffers, 
                               alignment);
     }
   }
-  if (s.kernel == Int4GemmKernel::kFewRows) {
-    return s.problem.activation_type == DataType::kFloat16
-               ? run_int4_gemm_few_rows_fp16(s, b, stream)
-               : run_int4_gemm_few_rows_bf16(s, b, stream);
-  }
-  switch (s.problem.activation_type) {
-    case DataType::kFloat16:
-      return run_int4_gemm_fp16(s, b, stream);
-    case DataType::kBFloat16:
-      return run_int4_gemm_bf16(s, b, stream);
-    default:
-      return run_int4_gemm_fp32(s, b, stream);
-  }
+  if (!s.swiglu) return multiply(s, b, stream);
+  b.output = static_cast<std::byte*>(b.workspace) + s.gate_up_offset;
+  DOVETAIL_RETURN_IF_ERROR(multiply(s, b, stream));
+  return run_swiglu(*s.swiglu, {b.output, buffers.output}, stream);
 }
 
 }  // namespace dovetail::cuda

@@ -22,6 +22,7 @@ const AttributeBinding<A> kBindings[] = {
     {"compute_mode",
      EnumField<A>{[](const A& a) { return static_cast<std::int32_t>(a.compute_mode); },
                   [](A& a, std::int32_t i) { a.compute_mode = static_cast<ComputeMode>(i); }}},
+    {"swiglu", &A::swiglu},
 };
 
 constexpr std::uint32_t kActivation =
@@ -57,7 +58,10 @@ OpSchema make_schema() {
             std::string("auto"),
             {"auto", "exact", "int8"},
             0,
-            "exact: activations as they are; int8: rounded per row and group; auto: the faster"}},
+            "exact: activations as they are; int8: rounded per row and group; auto: the faster"},
+           integer("swiglu", false, 0,
+                   "1: weight rows are a gate, then up, N/2 each; the output is silu(gate) * up, "
+                   "[B, S, N/2]")},
       .inputs = {{"activations", kActivation, "[B, S, K]", "", "or [M, K]"},
                  {"weights", kBytes, "per weight_layout; edgellm_v1: [N/2, K]", "",
                   "two 4-bit weights a byte"},
@@ -155,10 +159,15 @@ Status validate(const Int4GemmAttributes& a) {
                             ", expected a positive multiple of group_size = ", a.group_size);
   }
   for (const auto& [name, flag] :
-       {std::pair("has_zero_points", a.has_zero_points), std::pair("has_bias", a.has_bias)}) {
+       {std::pair("has_zero_points", a.has_zero_points), std::pair("has_bias", a.has_bias),
+        std::pair("swiglu", a.swiglu)}) {
     if (flag != 0 && flag != 1) {
       return invalid_argument("int4_gemm: attribute ", name, " is ", flag, ", expected 0 or 1");
     }
+  }
+  if (a.swiglu != 0 && a.gemm_n % 2 != 0) {
+    return invalid_argument("int4_gemm: gemm_n is ", a.gemm_n,
+                            ", expected an even number with swiglu = 1");
   }
   return Status::success();
 }
@@ -245,16 +254,22 @@ Result<Int4GemmProblem> describe_int4_gemm(const Int4GemmAttributes& attributes,
                          .m = activations.shape.count() / attributes.gemm_k};
 }
 
+SwigluProblem swiglu_of(const Int4GemmProblem& p) {
+  return {.attributes = {static_cast<std::int32_t>(p.attributes.width())},
+          .activation_type = p.activation_type,
+          .m = p.m};
+}
+
 Cost int4_gemm_cost(const Int4GemmProblem& p) {
   const double m = static_cast<double>(p.m);
-  const double n = p.attributes.gemm_n;
+  const double n = p.attributes.gemm_n, width = static_cast<double>(p.attributes.width());
   const double k = p.attributes.gemm_k;
   const double groups = static_cast<double>(scales_shape(p.attributes).count());
   const double act = static_cast<double>(size_of(p.activation_type));
   return {.flops = 2 * m * n * k,
           .bytes = static_cast<double>(weights_shape(p.attributes).count()) +
                    groups * static_cast<double>(size_of(p.scale_type)) +
-                   (p.attributes.has_zero_points ? groups : 0.0) + (m * k + m * n) * act};
+                   (p.attributes.has_zero_points ? groups : 0.0) + (m * k + m * width) * act};
 }
 
 }  // namespace dovetail

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dovetail/int4_gemm.h"
+#include "dovetail/swiglu.h"
 #include "ops/attention.h"
 #include "ops/schema.h"
 
@@ -37,6 +38,9 @@ Status validate(const Int4GemmAttributes& attributes);
 // it when the node is created.
 Status check_int4_gemm_inputs(const Int4GemmAttributes& attributes,
                               std::span<const TensorDesc> inputs);
+
+// What follows the product with swiglu.
+SwigluProblem swiglu_of(const Int4GemmProblem& problem);
 
 // 2 M N K flops; packed weights, scales, zero points, activations and output once.
 Cost int4_gemm_cost(const Int4GemmProblem& problem);

@@ -13,6 +13,8 @@
 namespace dovetail {
 namespace {
 
+constexpr double kSteepestSilu = 1.1;  // no tangent of silu is steeper
+
 float load_float(const void* data, DataType type, std::int64_t i) {
   return static_cast<float>(load_element(data, type, i));
 }
@@ -87,10 +89,27 @@ Status int4_gemm_reference(const Int4GemmProblem& p, const Int4GemmBuffers& buff
   }
   const std::int64_t n_count = a.gemm_n;
   const std::int64_t k_count = a.gemm_k;
-  const auto outputs = static_cast<std::size_t>(p.m * n_count);
+  const auto outputs = static_cast<std::size_t>(p.m * a.width());
   if (output.size() != outputs || (!magnitude.empty() && magnitude.size() != outputs)) {
     return invalid_argument("int4_gemm reference: output has ", output.size(), " and magnitude ",
                             magnitude.size(), " elements, expected ", outputs);
+  }
+  if (a.swiglu != 0) {
+    Int4GemmProblem plain = p;
+    plain.attributes.swiglu = 0;
+    std::vector<double> gate_up(2 * outputs), terms(2 * outputs);
+    DOVETAIL_RETURN_IF_ERROR(int4_gemm_reference(plain, buffers, gate_up, terms));
+    const auto width = static_cast<std::size_t>(a.width());
+    for (std::size_t i = 0; i < outputs; ++i) {
+      const std::size_t gate = i + i / width * width, up = gate + width;
+      const double silu = gate_up[gate] / (1 + std::exp(-gate_up[gate]));
+      output[i] = silu * gate_up[up];
+      if (!magnitude.empty()) {
+        magnitude[i] =
+            kSteepestSilu * terms[gate] * std::abs(gate_up[up]) + std::abs(silu) * terms[up];
+      }
+    }
+    return Status::success();
   }
   const std::vector<double> activations = activation_values(p, buffers);
   std::vector<double> weights(static_cast<std::size_t>(k_count));

@@ -22,7 +22,7 @@ std::vector<OutputRule> output_rules(const Int4GemmAttributes& a, int activation
   for (int dim = 0; dim + 1 < activation_rank; ++dim) {
     rule.dims.push_back({0, dim});
   }
-  rule.dims.push_back({-1, 0, a.gemm_n});
+  rule.dims.push_back({-1, 0, a.width()});
   return {rule};
 }
 

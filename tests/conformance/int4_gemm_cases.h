@@ -31,6 +31,7 @@ struct Int4GemmCase {
   bool zero_points;
   bool bias;
   Int4GemmData data;
+  bool swiglu = false;
 };
 
 inline constexpr DataType kF32 = DataType::kFloat32;
@@ -87,13 +88,20 @@ inline constexpr Int4GemmCase kInt4GemmCases[] = {
     {"k across tiles",                   64,  100,   896, 128, kF16, kF16, false, false, kOneHot},
     {"k across tiles, zero points",      33,   36,   320,  64, kB16, kB16, true,  true,  kOneHot},
     {"first and last k",                  2, 1000,  4864, 128, kF32, kF16, true,  false, kOneHot},
+    {"gate and up, one row",              1,  448,   896, 128, kF16, kF16, false, false, kBell, true},
+    {"gate and up, wide",                 1, 9728,   256, 128, kB16, kB16, false, false, kBell, true},
+    {"gate and up, groups of 32",         5,  256,   512,  32, kF16, kF16, true,  true,  kBell, true},
+    {"gate and up, tree of 16",          16,  640,   640, 128, kF16, kF16, true,  false, kBell, true},
+    {"gate and up, odd halves",           3,   34,   192,  64, kF32, kF16, false, true,  kBell, true},
+    {"gate and up, 70 rows",             70,  272,   384, 128, kF16, kF16, false, true,  kBell, true},
 };
 // clang-format on
 
 inline std::ostream& operator<<(std::ostream& out, const Int4GemmCase& c) {
   return out << c.reason << ": M " << c.m << " N " << c.n << " K " << c.k << " G " << c.group_size
              << " act " << c.activation_type << " scale " << c.scale_type
-             << (c.zero_points ? " zp" : "") << (c.bias ? " bias" : "");
+             << (c.zero_points ? " zp" : "") << (c.bias ? " bias" : "")
+             << (c.swiglu ? " swiglu" : "");
 }
 
 }  // namespace dovetail::conformance

@@ -106,14 +106,15 @@ Int4GemmInstance::Int4GemmInstance(const Int4GemmCase& c, WeightLayout layout) :
                              .group_size = c.group_size,
                              .has_zero_points = c.zero_points,
                              .has_bias = c.bias,
-                             .weight_layout = layout},
+                             .weight_layout = layout,
+                             .swiglu = c.swiglu},
               .activation_type = c.activation_type,
               .scale_type = c.scale_type,
               .m = c.m};
   const PlainData data = make_data(c);
   const auto element = static_cast<std::int64_t>(size_of(c.activation_type));
   activations_ = make_buffer<Buffer>(c.m * c.k * element);
-  output_ = make_buffer<Buffer>(c.m * c.n * element);
+  output_ = make_buffer<Buffer>(c.m * problem_.attributes.width() * element);
   test_support::store_values(activations_->data(), c.activation_type, data.activations);
   if (c.bias) {
     bias_ = make_buffer<Buffer>(c.n * element);
@@ -151,12 +152,13 @@ Int4GemmInstance::Expectation Int4GemmInstance::compute(const Int4GemmPrecision&
       .scales = judge_scales_->data(),
       .zero_points = case_.zero_points ? judge_zero_points_->data() : nullptr,
       .bias = case_.bias ? bias_->data() : nullptr};
-  const auto outputs = static_cast<std::size_t>(case_.m * case_.n);
+  const std::int64_t width = problem.attributes.width();
+  const auto outputs = static_cast<std::size_t>(case_.m * width);
   Expectation e{precision, std::vector<double>(outputs), std::vector<double>(outputs), {}};
   check(int4_gemm_reference(problem, buffers, e.reference, e.magnitude));
 
   // The model: dequantized weights in weight_type, fp32 products and sums in order; with int8,
-  // exact integer sums within a group, then fp32.
+  // exact integer sums within a group, then fp32. With swiglu gate and up are stored in between.
   const auto k_count = static_cast<std::size_t>(case_.k);
   const auto group = static_cast<std::size_t>(case_.group_size);
   std::vector<float> values(static_cast<std::size_t>(case_.m) * k_count);
@@ -168,7 +170,7 @@ Int4GemmInstance::Expectation Int4GemmInstance::compute(const Int4GemmPrecision&
   for (std::size_t i = 0; precision.mode == ComputeMode::kInt8 && i < values.size(); i += group) {
     rounded.push_back(round_to_int8(std::span(values).subspan(i, group)));
   }
-  e.model.resize(outputs);
+  e.model.resize(static_cast<std::size_t>(case_.m * case_.n));
   std::vector<Int4Weight> weights(k_count);
   std::vector<float> dequantized(k_count);
   for (std::int64_t n = 0; n < case_.n; ++n) {
@@ -201,6 +203,17 @@ Int4GemmInstance::Expectation Int4GemmInstance::compute(const Int4GemmPrecision&
       e.model[static_cast<std::size_t>(m * case_.n + n)] =
           test_support::rounded(sum + bias, case_.activation_type);
     }
+  }
+  if (case_.swiglu) {
+    for (std::size_t i = 0; i < outputs; ++i) {
+      const std::size_t at =
+          i + i / static_cast<std::size_t>(width) * static_cast<std::size_t>(width);
+      const auto gate = static_cast<float>(e.model[at]);
+      const auto up = static_cast<float>(e.model[at + static_cast<std::size_t>(width)]);
+      e.model[i] =
+          test_support::rounded(gate / (1.0f + std::exp(-gate)) * up, case_.activation_type);
+    }
+    e.model.resize(outputs);
   }
   return e;
 }

@@ -64,7 +64,7 @@ std::string run(Int4GemmInstance& instance, ComputeMode mode, CpuDevice device, 
   GuardedBuffer workspace(planned->workspace_bytes(), 64);
   Int4GemmBuffers buffers = instance.buffers();
   buffers.workspace = workspace.data();
-  const auto bytes = static_cast<std::size_t>(problem.m * problem.attributes.gemm_n) *
+  const auto bytes = static_cast<std::size_t>(problem.m * problem.attributes.width()) *
                      size_of(problem.activation_type);
   for (int round = 0; round < 2; ++round) {
     instance.poison_output();

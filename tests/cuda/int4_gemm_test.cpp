@@ -50,7 +50,7 @@ std::string run(Int4GemmInstance& instance, const cuda::Int4GemmSchedule& schedu
   const Status prepared = cuda::prepare_int4_gemm(schedule);
   if (!prepared.ok()) return prepared.message();
   for (int round = 0; round < 2; ++round) {
-    DeviceBuffer<std::byte> output(static_cast<size_t>(p.m * n * element));
+    DeviceBuffer<std::byte> output(static_cast<size_t>(p.m * p.attributes.width() * element));
     const Status status =
         cuda::run_int4_gemm(schedule,
                             {.activations = activations.data(),

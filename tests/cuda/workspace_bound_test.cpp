@@ -70,7 +70,8 @@ TEST(WorkspaceBound, HoldsForEverySmallerInt4Gemm) {
     Int4GemmProblem largest;
     largest.attributes = {.gemm_n = static_cast<std::int32_t>(4 * random.integer(8, 2000)),
                           .gemm_k = static_cast<std::int32_t>(128 * random.integer(1, 100)),
-                          .group_size = 128};
+                          .group_size = 128,
+                          .swiglu = static_cast<std::int32_t>(seed % 2)};
     largest.m = random.integer(1, 8000);
     const Result<std::size_t> bound = workspace_bound(largest);
     ASSERT_TRUE(bound.ok()) << bound.status().message();

@@ -60,7 +60,8 @@ TEST(Attributes, ListingAndParsingAreInverse) {
                        .has_zero_points = 1,
                        .has_bias = 1,
                        .weight_layout = WeightLayout::kCpuV1,
-                       .compute_mode = ComputeMode::kInt8};
+                       .compute_mode = ComputeMode::kInt8,
+                       .swiglu = 0};
   const auto gemm = parse_int4_gemm_attributes(list_attributes(g));
   ASSERT_TRUE(gemm.ok()) << gemm.status().message();
   EXPECT_EQ(gemm->weight_layout, WeightLayout::kCpuV1);
@@ -120,6 +121,9 @@ TEST(Attributes, EveryMistakeIsNamed) {
       {"choice", with(guide_int4(), {"weight_layout", std::string("marlin")}),
        "int4_gemm: attribute weight_layout is \"marlin\", expected one of edgellm_v1, cpu_v1, "
        "cuda_v1"},
+      {"odd halves",
+       with(with(guide_int4(), {"gemm_n", std::int64_t{9}}), {"swiglu", std::int64_t{1}}),
+       "int4_gemm: gemm_n is 9, expected an even number with swiglu = 1"},
   };
   for (const BadCase& c : int4) {
     const auto parsed = parse_int4_gemm_attributes(c.attributes);

@@ -195,7 +195,7 @@ TEST_P(Int4GemmPlugin, ComputesTheCase) {
   const Status shapes = (*context)->set_shapes(tensors);
   ASSERT_TRUE(shapes.ok()) << shapes.message();
   const TensorDesc result = (*context)->outputs()[0];
-  EXPECT_EQ(result.shape, (Shape{1, problem.m, problem.attributes.gemm_n}));
+  EXPECT_EQ(result.shape, (Shape{1, problem.m, problem.attributes.width()}));
 
   const Int4GemmBuffers host = instance.buffers();
   std::vector<const void*> sources = {host.activations, host.weights, host.scales};

@@ -65,7 +65,7 @@ Status run_int4_gemm(const Int4GemmSchedule& schedule, const Int4GemmBuffers& bu
                      void* stream) {
   DOVETAIL_RETURN_IF_ERROR(begin_launch(buffers.workspace, schedule.workspace_bytes, stream));
   const Int4GemmProblem& p = schedule.problem;
-  std::vector<double> output(static_cast<std::size_t>(p.m * p.attributes.gemm_n));
+  std::vector<double> output(static_cast<std::size_t>(p.m * p.attributes.width()));
   DOVETAIL_RETURN_IF_ERROR(int4_gemm_reference(p, buffers, output));
   test_support::store_values(buffers.output, p.activation_type, output);
   return Status::success();

@@ -95,6 +95,7 @@ class Int4GroupwiseGemmPlugin(OpRun):
         compute_mode="exact",
         has_zero_points=0,
         has_bias=0,
+        swiglu=0,
     ):
         bytes_of = [np.ascontiguousarray(t).reshape(-1).view(np.uint8) for t in (weights, scales)]
         layout = weight_layout or "edgellm_v1"
@@ -107,15 +108,21 @@ class Int4GroupwiseGemmPlugin(OpRun):
             groups = y.reshape(-1, group_size)
             step = np.maximum(np.abs(groups).max(1, keepdims=True) / 127, 1e-300)
             y = (np.round(groups / step) * step).reshape(y.shape)
-        return ((y @ decoded.T).astype(x.dtype),)
+        y = y @ decoded.T
+        return ((gated(y) if swiglu else y).astype(x.dtype),)
+
+
+def gated(gate_up: np.ndarray) -> np.ndarray:
+    gate, up = np.split(gate_up, 2, axis=-1)
+    return gate / (1 + np.exp(-gate)) * up
 
 
 class PackedSwiGLU(OpRun):
     op_domain = "dovetail"
 
     def _run(self, gate_up, *, intermediate_size):
-        gate, up = np.split(gate_up.astype(np.float64), [intermediate_size], axis=-1)
-        return ((gate / (1 + np.exp(-gate)) * up).astype(gate_up.dtype),)
+        assert gate_up.shape[-1] == 2 * intermediate_size
+        return (gated(gate_up.astype(np.float64)).astype(gate_up.dtype),)
 
 
 class ResidualRMSNorm(OpRun):

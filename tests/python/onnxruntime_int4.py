@@ -67,6 +67,7 @@ class Gemm:
     zero_points: bool = False
     bias: bool = False
     mode: str = "auto"
+    swiglu: bool = False
     seed: int = 1
 
     def __post_init__(self):
@@ -90,6 +91,7 @@ class Gemm:
             "compute_mode": (self.mode, "auto"),
             "has_zero_points": (int(self.zero_points), 0),
             "has_bias": (int(self.bias), 0),
+            "swiglu": (int(self.swiglu), 0),
         }
         return attributes | {
             name: value for name, (value, default) in extensions.items() if value != default
@@ -122,6 +124,13 @@ class Gemm:
         return (self.u.astype(np.float64) - spread(self.zeros)) * spread(self.scales)
 
     def expected(self) -> np.ndarray:
+        y = self.product()
+        if not self.swiglu:
+            return y
+        gate, up = np.split(y, 2, axis=1)
+        return gate / (1 + np.exp(-gate)) * up
+
+    def product(self) -> np.ndarray:
         y = self.x.astype(np.float64) @ self.weights().T
         return y if self.bias_values is None else y + self.bias_values.astype(np.float64)
 
@@ -129,8 +138,18 @@ class Gemm:
         """fp32 accumulation of K terms in any order, int8 activations where the mode allows them
         (half a step of absmax / 127 per value), and the rounding of the output."""
         x, w = np.abs(self.x.astype(np.float64)), np.abs(self.weights())
-        error = (self.k + 4) * 2.0**-24 * (x @ w.T + np.abs(self.expected()))
+        product = np.abs(self.product())
+        error = (self.k + 4) * 2.0**-24 * (x @ w.T + product)
         if (mode or self.mode) != "exact":
             top = x.reshape(self.rows, -1, self.group).max(2)
             error += top / 254 @ w.reshape(self.n, -1, self.group).sum(2).T
-        return error + half_unit(np.abs(self.expected()) + error, self.dtype)
+        error += half_unit(product + error, self.dtype)
+        if not self.swiglu:
+            return error
+        # Gate and up may be stored in between; silu is nowhere steeper than 1.1. The exponent's
+        # rounding counts |gate| times.
+        (gate_error, up_error), (gate, up) = np.split(error, 2, axis=1), np.split(product, 2, axis=1)
+        expected = np.abs(self.expected())
+        error = 1.1 * gate_error * (up + up_error) + (gate + gate_error) * up_error
+        error += (8 + gate) * 2.0**-24 * expected
+        return error + half_unit(expected + error, self.dtype)

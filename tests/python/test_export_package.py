@@ -88,7 +88,9 @@ def test_plugin_nodes_follow_the_declarations(tmp_path, source, options):
     shapes = {t.name: list(t.dims) for t in graph.initializer}
     plugins = [node for node in graph.node if node.domain in ("trt", "dovetail")]
     swiglus = sum(node.op_type == "PackedSwiGLU" for node in plugins)
-    assert swiglus == (0 if options is TRT else 2)
+    gated = sum(a.name == "swiglu" for node in plugins for a in node.attribute)
+    assert swiglus + gated == (0 if options is TRT else 2)
+    assert (gated > 0) == (options is CUDA and source != "mistral/plain")
     standard = {"Sigmoid", "Split"} & {node.op_type for node in graph.node}
     assert standard == ({"Sigmoid", "Split"} & standard if options is TRT else set())
     norms = sum(node.op_type == "ResidualRMSNorm" for node in plugins)

@@ -31,11 +31,15 @@ CASES = {
         65, 64, 256, 32, "cpu_v1", zero_points=True, mode="int8"
     ),
     "cpu_v1, auto, fp16": Gemm(8, 64, 256, 128, "cpu_v1", F16, F16),
+    "gate and up, edgellm_v1, fp16": Gemm(3, 136, 256, 128, dtype=F16, scale_type=F16, swiglu=True),
+    "gate and up, cpu_v1, bias": Gemm(
+        7, 90, 192, 64, "cpu_v1", zero_points=True, bias=True, mode="exact", swiglu=True
+    ),
 }
 
 
 def compute(gemm: Gemm, threads: int = 2) -> np.ndarray:
-    y = np.empty((1, gemm.rows, gemm.n), gemm.dtype)
+    y = np.empty((1, gemm.rows, gemm.n // 2 if gemm.swiglu else gemm.n), gemm.dtype)
     run(open_session(gemm.model(), threads), {"x": gemm.x[None]}, {"y": y})
     return y[0].astype(np.float64)
 
@@ -176,5 +180,7 @@ def test_session_knows_output_shapes():
     assert (output.type, output.shape) == ("tensor(float)", ["B", "S", 48])
     (output,) = open_session(gemm.model(rank=2)).get_outputs()
     assert output.shape == ["M", 48]
+    (output,) = open_session(Gemm(1, 48, 64, 32, swiglu=True).model()).get_outputs()
+    assert output.shape == ["B", "S", 24]
     half = Gemm(1, 48, 64, 32, dtype=F16)  # fp32 scales: the output follows the activations
     assert open_session(half.model()).get_outputs()[0].type == "tensor(float16)"

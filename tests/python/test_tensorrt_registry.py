@@ -179,5 +179,5 @@ def test_the_plugin_host_lists_the_creators_of_another_vendors_library():
     assert "sampling_ratio spatial_scale" in theirs
     assert attention_line.startswith('AttentionPlugin version 1 namespace "" (PLUGIN CREATOR_V3ONE)')
     assert int4_line.endswith(
-        ": gemm_n gemm_k group_size has_zero_points has_bias weight_layout compute_mode"
+        ": gemm_n gemm_k group_size has_zero_points has_bias weight_layout compute_mode swiglu"
     )

@@ -133,6 +133,9 @@ class Decoder:
     def _fused_swiglu(self, x: str, linears: list[Linear], prefix: str) -> tuple[str, DataType]:
         """silu(gate) * up in one node, and its type."""
         g, plan = self.graph, self.plan
+        if plan.engine.gated_gemm and can_stack(linears):
+            gated = self._int4(x, linears, f"{prefix}.gate_up", plan.plain, swiglu=True)
+            return gated, plan.dtype
         if can_stack(linears):
             both, dtype = self._int4(x, linears, f"{prefix}.gate_up", plan.plain), plan.dtype
         else:
@@ -240,6 +243,7 @@ class Decoder:
         name: str,
         source: DataType,
         biases: Sequence[Bias] = (),
+        swiglu: bool = False,
     ) -> str:
         """One GEMM over stacked layers; x has type `source`, the result the activation type."""
         plan = self.plan
@@ -247,7 +251,7 @@ class Decoder:
         x = self.graph.cast(x, source, plan.dtype, f"{name}.input")
         bias = (list(biases), plan.dtype) if biases else None
         return int4_gemm(
-            self.graph, x, list(linears), name, plan.layout, plan.options.compute, bias
+            self.graph, x, list(linears), name, plan.layout, plan.options.compute, bias, swiglu
         )
 
     def _kv_scales(self, i: int, name: str) -> str:

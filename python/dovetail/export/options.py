@@ -26,6 +26,7 @@ class Engine:
     fused_norms: bool  # ONNX Runtime's (Skip)SimplifiedLayerNormalization, not standard operators
     fused_residual_norms: bool  # our ResidualRMSNorm behind each sum
     fused_swiglu: bool  # our PackedSwiGLU, not standard operators
+    gated_gemm: bool  # the GEMM of gate and up does that itself
 
 
 # The first device of an engine is its default.
@@ -39,6 +40,7 @@ ENGINES = (
         fused_norms=True,
         fused_residual_norms=False,
         fused_swiglu=True,
+        gated_gemm=False,
     ),
     Engine(
         "onnxruntime",
@@ -49,6 +51,7 @@ ENGINES = (
         fused_norms=True,
         fused_residual_norms=True,
         fused_swiglu=True,
+        gated_gemm=True,
     ),
     Engine(
         "tensorrt",
@@ -59,6 +62,7 @@ ENGINES = (
         fused_norms=False,
         fused_residual_norms=False,
         fused_swiglu=False,
+        gated_gemm=False,
     ),
 )
 KV_DTYPES = (data_types.FP32, data_types.FP16, data_types.BF16, data_types.FP8)

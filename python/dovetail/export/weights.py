@@ -77,8 +77,10 @@ def int4_gemm(
     layout: str,
     compute: str,
     bias: tuple[list[Bias], DataType] | None = None,
+    swiglu: bool = False,
 ) -> str:
-    """out[..., N] with N = all rows of `sources`, stacked; bias parts in their order."""
+    """out[..., N] with N = all rows of `sources`, stacked; bias parts in their order. `swiglu`: the
+    sources are a gate and up, the result is silu(gate) * up."""
     n = sum(source.n for source in sources)
     k, group_size = sources[0].k, sources[0].group_size
     scale_type = _stored_scale_type(sources)
@@ -107,6 +109,7 @@ def int4_gemm(
         "has_bias": int("bias" in inputs),
         "weight_layout": layout,
         "compute_mode": compute,
+        "swiglu": int(swiglu),
     }
     return graph.plugin("Int4GroupwiseGemmPlugin", inputs, name, attributes)
 
