@@ -181,12 +181,12 @@ constexpr int int4_gemm_warpgroup_shared_bytes(const Int4GemmWarpgroupTile& t, b
          t.warpgroups * kWarpgroupSumBytes;
 }
 inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
-    {.tokens = 32, .atoms = 1, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 325},
-    {.tokens = 32, .atoms = 2, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 510},
-    {.tokens = 64, .atoms = 1, .slabs = 2, .stages = 6, .lag = 4, .slab_ns = 395},
-    {.tokens = 64, .atoms = 2, .slabs = 2, .stages = 5, .lag = 3, .slab_ns = 612},
-    {.tokens = 128, .atoms = 1, .slabs = 2, .stages = 4, .lag = 2, .slab_ns = 524},
-    {.tokens = 128, .atoms = 2, .slabs = 2, .stages = 4, .lag = 2, .slab_ns = 880},
+    {.tokens = 32, .atoms = 1, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 308},
+    {.tokens = 32, .atoms = 2, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 494},
+    {.tokens = 64, .atoms = 1, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 345},
+    {.tokens = 64, .atoms = 2, .slabs = 2, .stages = 5, .lag = 2, .slab_ns = 548},
+    {.tokens = 128, .atoms = 1, .slabs = 2, .stages = 5, .lag = 1, .slab_ns = 489},
+    {.tokens = 128, .atoms = 2, .slabs = 2, .stages = 4, .lag = 1, .slab_ns = 807},
 };
 inline constexpr int kInt4GemmWarpgroupTileCount =
     sizeof(kInt4GemmWarpgroupTiles) / sizeof(kInt4GemmWarpgroupTiles[0]);

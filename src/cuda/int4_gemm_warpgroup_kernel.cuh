@@ -103,6 +103,8 @@ struct WarpgroupGemm {
     for (int i = 0; i < stages; ++i) {
       ptx::barrier_sync(1 + slot, kThreads);
       const std::byte* stage = constants + slot * kStage.constant_bytes;
+      const ptx::SharedMatrix tokens =
+          activations.advanced(static_cast<uint32_t>(slot * kStage.activation_bytes));
       Codes codes;
       Groups groups[kHalves];
       DOVETAIL_UNROLL
@@ -142,8 +144,7 @@ struct WarpgroupGemm {
         DOVETAIL_UNROLL
         for (int step = 0; step < kSteps; ++step) {
           const int k16 = part * kSteps + step, at = k16 / 4 * kTokens * 128 + k16 % 4 * 32;
-          const ptx::SharedMatrix b =
-              activations.advanced(static_cast<uint32_t>(slot * kStage.activation_bytes + at));
+          const ptx::SharedMatrix b = tokens.advanced(static_cast<uint32_t>(at));
           DOVETAIL_UNROLL
           for (int atom = 0; atom < kAtoms; ++atom) {
             ptx::wgmma<T, kTokens, false>(sums[atom], a[part % 2][atom][step], b);

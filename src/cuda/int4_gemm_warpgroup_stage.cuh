@@ -8,8 +8,9 @@
 //   scales       [groups, columns] in 2 bytes; one group a slab, two of 32 k
 //   zero points  [groups, columns]
 // Everything outside M, N and K becomes zero. A stage is published `lag` stages after it is asked
-// for.
-// The ring runs on from one share of work to the next.
+// for: as few as cover memory's latency, since a stage is asked for only when its place is free, and
+// until then nothing is published (lag = stages - 2: 20.4 us against 19.2 for 32 rows of 4096 x 14336,
+// 107 against 100 for 512). The ring runs on from one share of work to the next.
 //
 // Named barriers: 1 + s, stage s is full; 1 + stages + s, it is empty.
 #pragma once

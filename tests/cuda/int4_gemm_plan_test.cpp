@@ -144,6 +144,14 @@ TEST(Int4GemmPlan, ChoosesTheKernelForTheDevice) {
       plan(2048, 4096, 4096, h100),
       "int4_gemm: cuda, wgmma, tile 128x256, 4 stages, 384 threads, grid 16x16x1 on 132 blocks, "
       "4096 k a block, 219136 bytes of shared memory, 0 bytes of workspace");
+  const auto kernel_of_group = [&](std::int64_t m, std::int32_t group_size) {
+    Int4GemmProblem p = problem(m, 14336, 4096, DataType::kFloat16);
+    p.attributes.group_size = group_size;
+    return schedule_int4_gemm(p, h100)->kernel;
+  };
+  EXPECT_EQ(kernel_of_group(8, 32), Int4GemmKernel::kFewRows);
+  EXPECT_EQ(kernel_of_group(9, 32), Int4GemmKernel::kWarpgroup);
+  EXPECT_EQ(kernel_of_group(16, 64), Int4GemmKernel::kFewRows);
   CudaDevice other = h100;
   other.compute_capability = 100;
   EXPECT_EQ(plan(2048, 4096, 4096, other),
