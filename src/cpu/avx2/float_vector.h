@@ -54,7 +54,14 @@ DOVETAIL_ALWAYS_INLINE Vec where_below(Vec a, Vec b, Vec x, Vec y) {
 DOVETAIL_ALWAYS_INLINE Vec nearest(Vec a) {
   return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-// x * 2^n for integral n in [-126, 127]
+// The nearest integer to x <= 0, but at least -127, and in `rest` the difference to it.
+DOVETAIL_ALWAYS_INLINE Vec whole_power(Vec x, Vec* rest) {
+  const Vec enough = larger(splat(-127.0f), x);
+  const Vec n = nearest(enough);
+  *rest = sub(enough, n);
+  return n;
+}
+// x * 2^n for a whole_power n; x in [0.7, 1.5]. At -127 the exponent's bits are 0: so is 1 * 2^n.
 DOVETAIL_ALWAYS_INLINE Vec times_power(Vec x, Vec n) {
   const __m256i bits = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), bits));

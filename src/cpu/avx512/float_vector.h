@@ -54,7 +54,12 @@ DOVETAIL_ALWAYS_INLINE Vec where_below(Vec a, Vec b, Vec x, Vec y) {
 DOVETAIL_ALWAYS_INLINE Vec nearest(Vec a) {
   return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-// x * 2^n for integral n in [-126, 127]
+// The nearest integer to x <= 0, and in `rest` the difference, 0 for -infinity.
+DOVETAIL_ALWAYS_INLINE Vec whole_power(Vec x, Vec* rest) {
+  *rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return nearest(x);
+}
+// x * 2^n for a whole_power n; x in [0.7, 1.5].
 DOVETAIL_ALWAYS_INLINE Vec times_power(Vec x, Vec n) {
   return _mm512_scalef_ps(x, n);
 }

@@ -56,7 +56,14 @@ DOVETAIL_ALWAYS_INLINE Vec nearest(Vec a) {
   const Vec shift = splat(12582912.0f);
   return (a + shift) - shift;
 }
-// x * 2^n for integral n in [-126, 127]
+// The nearest integer to x <= 0, but at least -127, and in `rest` the difference to it.
+DOVETAIL_ALWAYS_INLINE Vec whole_power(Vec x, Vec* rest) {
+  const Vec enough = larger(splat(-127.0f), x);
+  const Vec n = nearest(enough);
+  *rest = sub(enough, n);
+  return n;
+}
+// x * 2^n for a whole_power n; x in [0.7, 1.5]. At -127 the exponent's bits are 0: so is 1 * 2^n.
 DOVETAIL_ALWAYS_INLINE Vec times_power(Vec x, Vec n) {
   const IntVec bits = __builtin_convertvector(n, IntVec) << 23;
   return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(x) + bits);

@@ -8,11 +8,11 @@
 namespace dovetail {
 namespace {
 
-// 2^x for x <= 0; 0 below -125 (also for -infinity), exactly 1 at 0, NaN for NaN.
+// 2^x for x <= 0: exactly 1 at 0, exactly 0 far below (also for -infinity), NaN for NaN. Where
+// the result is subnormal, below -126, it is off by up to 2^-127.
 DOVETAIL_ALWAYS_INLINE Vec exp2_lanes(Vec x) {
-  const Vec clamped = larger(splat(-126.0f), x);
-  const Vec n = nearest(clamped);
-  const Vec f = sub(clamped, n);
+  Vec f;
+  const Vec n = whole_power(x, &f);
   Vec p = splat(0.000153458118f);
   p = fma(p, f, splat(0.00133999312f));
   p = fma(p, f, splat(0.00961848896f));
@@ -20,7 +20,7 @@ DOVETAIL_ALWAYS_INLINE Vec exp2_lanes(Vec x) {
   p = fma(p, f, splat(0.240226469f));
   p = fma(p, f, splat(0.693147206f));
   p = fma(p, f, splat(1.0f));
-  return where_below(x, splat(-125.0f), zero(), times_power(p, n));
+  return times_power(p, n);
 }
 
 DOVETAIL_ALWAYS_INLINE Vec tanh_lanes(Vec x) {

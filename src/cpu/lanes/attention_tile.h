@@ -35,6 +35,13 @@ __attribute__((noinline)) void tile_dots(const float* a, std::int64_t d, const f
       acc[m][p] = zero();
     }
   }
+  // A pointer for every four rows: with one base and M offsets some of these have no register, and
+  // came back from a vector register in every round.
+  const float* rows[(M + 3) / 4];
+#pragma GCC unroll 4
+  for (int m = 0; m < M; m += 4) {
+    rows[m / 4] = a + m * d;
+  }
   for (std::int64_t i = 0; i < d; ++i) {
     Vec q[P];
 #pragma GCC unroll 2
@@ -43,11 +50,15 @@ __attribute__((noinline)) void tile_dots(const float* a, std::int64_t d, const f
     }
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      const Vec k = splat(a[m * d + i]);
+      const Vec k = splat(rows[m / 4][m % 4 * d]);
 #pragma GCC unroll 2
       for (int p = 0; p < P; ++p) {
         acc[m][p] = fma(k, q[p], acc[m][p]);
       }
+    }
+#pragma GCC unroll 4
+    for (int m = 0; m < M; m += 4) {
+      ++rows[m / 4];
     }
   }
 #pragma GCC unroll 16
