@@ -35,6 +35,13 @@ inline __attribute__((always_inline)) __m512i zero_points16(const Int4MultiplyTa
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.zero_points + group * kPanelColumns)));
 }
 
+// sums += codes * the four bytes at `activations`, in every lane. Assembly, because GCC 12 loads the
+// bytes into a register, copies all sums in every round, and has no register left for two of 16.
+inline __attribute__((always_inline)) void add_products(__m512i& sums, __m512i codes,
+                                                        const std::int32_t* activations) {
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(codes), "m"(*activations));
+}
+
 template <int R>
 void multiply_int8(const Int4MultiplyTask& t) {
   const __m512i nibble = _mm512_set1_epi8(15);
@@ -71,9 +78,8 @@ void multiply_int8(const Int4MultiplyTask& t) {
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
       DOVETAIL_UNROLL
       for (int r = 0; r < R; ++r) {
-        sums[r] = _mm512_dpbusd_epi32(sums[r], low, _mm512_set1_epi32(a[r]));
-        __m512i& second = R <= 4 ? more[r] : sums[r];
-        second = _mm512_dpbusd_epi32(second, high, _mm512_set1_epi32(a[R + r]));
+        add_products(sums[r], low, a + r);
+        add_products(R <= 4 ? more[r] : sums[r], high, a + R + r);
       }
     }
     const __m512 scales = load16(t.scales, t.scale_format, g * kPanelColumns);
