@@ -43,7 +43,7 @@ ARCHITECTURES = {
     "121": "sm_121",
 }
 # Units for one architecture alone, by pattern; the others are for all.
-ONLY = {"*_sm90a": "90", "*_warpgroup_*": "90"}
+ONLY = {"*_sm90a": "90", "*_middle_rows_*": "90", "*_warpgroup_*": "90"}
 # What the guard watches: a main kernel of each kind on three generations. E4M3 is converted in
 # software on 80 and by instructions on 90; the other pairs of types would take minutes.
 GUARDED = {

@@ -31,9 +31,16 @@ Int4GemmFunction find_int4_gemm_kernel(const Int4GemmSchedule& s) {
 
 template <class T>
 Status prepare_int4_gemm_of(const Int4GemmSchedule& s) {
-  if (s.kernel == Int4GemmKernel::kWarpgroup) {
-    if constexpr (ptx::kIsHalf<T>) return prepare_int4_gemm_warpgroup_fp16(s);
-    if constexpr (std::is_same_v<T, ptx::BFloat16>) return prepare_int4_gemm_warpgroup_bf16(s);
+  const bool is_middle = s.kernel == Int4GemmKernel::kMiddleRows;
+  if (is_middle || s.kernel == Int4GemmKernel::kWarpgroup) {
+    if constexpr (ptx::kIsHalf<T>) {
+      return is_middle ? prepare_int4_gemm_middle_rows_fp16(s)
+                       : prepare_int4_gemm_warpgroup_fp16(s);
+    }
+    if constexpr (std::is_same_v<T, ptx::BFloat16>) {
+      return is_middle ? prepare_int4_gemm_middle_rows_bf16(s)
+                       : prepare_int4_gemm_warpgroup_bf16(s);
+    }
   }
   return prepare(find_int4_gemm_kernel<T>(s), static_cast<uint32_t>(s.shared_bytes));
 }
@@ -41,10 +48,15 @@ Status prepare_int4_gemm_of(const Int4GemmSchedule& s) {
 template <class T>
 Status launch_int4_gemm(const Int4GemmSchedule& s, const Int4GemmArguments& arguments,
                         void* stream) {
-  if (s.kernel == Int4GemmKernel::kWarpgroup) {
-    if constexpr (ptx::kIsHalf<T>) return launch_int4_gemm_warpgroup_fp16(s, arguments, stream);
+  const bool is_middle = s.kernel == Int4GemmKernel::kMiddleRows;
+  if (is_middle || s.kernel == Int4GemmKernel::kWarpgroup) {
+    if constexpr (ptx::kIsHalf<T>) {
+      return is_middle ? launch_int4_gemm_middle_rows_fp16(s, arguments, stream)
+                       : launch_int4_gemm_warpgroup_fp16(s, arguments, stream);
+    }
     if constexpr (std::is_same_v<T, ptx::BFloat16>) {
-      return launch_int4_gemm_warpgroup_bf16(s, arguments, stream);
+      return is_middle ? launch_int4_gemm_middle_rows_bf16(s, arguments, stream)
+                       : launch_int4_gemm_warpgroup_bf16(s, arguments, stream);
     }
   }
   const LaunchConfig config{

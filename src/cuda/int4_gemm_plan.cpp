@@ -2,8 +2,8 @@
 #include "cuda/int4_gemm_plan.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "cuda/int4_gemm_wgmma_plan.h"
 #include "layout/int4_layout.h"
 #include "ops/int4_gemm.h"
 #include "ops/message.h"
@@ -13,7 +13,7 @@ namespace {
 
 // The shortest share of K that is worth a block: as many stages as the pipeline holds.
 constexpr std::int64_t kLeastStagesPerSplit = 4;
-constexpr std::int64_t kMostSplits = 64, kMostWarpgroupSplits = 16;
+constexpr std::int64_t kMostSplits = 64;
 
 // Shares the slabs of K, in multiples of `unit`, while the GPU has room for `resident` blocks and a
 // share has at least `least` slabs.
@@ -23,10 +23,6 @@ void split_k(Int4GemmSchedule& s, std::int64_t resident, std::int64_t unit, std:
   const std::int64_t wanted = std::clamp<std::int64_t>(resident / blocks, 1, most);
   s.slabs_per_split = round_up(divide_up(s.slabs, wanted), unit);
   s.splits = static_cast<int>(divide_up(s.slabs, s.slabs_per_split));
-}
-
-bool has_narrow_types(const Int4GemmProblem& p) {
-  return p.activation_type != DataType::kFloat32 && p.scale_type != DataType::kFloat32;
 }
 
 // ---- few rows ----
@@ -89,75 +85,6 @@ void schedule_few_rows(Int4GemmSchedule& s, const CudaDevice& device) {
   s.shared_bytes = s.warps * per_warp;
 }
 
-// ---- many rows on sm_90 ----
-
-bool suits_warpgroup(const Int4GemmProblem& p, const CudaDevice& device) {
-  return device.compute_capability == 90 && has_narrow_types(p) &&
-         p.scale_type == p.activation_type && p.m > 8 && p.attributes.gemm_n >= 16;
-}
-
-// Of the problems that the few-row kernel takes too, those that are faster here: groups of 32 leave
-// its wide tiles no registers. On an H100, 16 rows of 4096 x 14336: 24 us against 33; of 14336 x 4096,
-// where narrow tiles do, 23 against 22.
-bool prefers_warpgroup(const Int4GemmProblem& p, const CudaDevice& device) {
-  return suits_warpgroup(p, device) && p.attributes.group_size == 32 && p.attributes.gemm_n >= 8192;
-}
-
-// Time of the kernel with a tile and a split, in ns. The constants are fitted to 130 measured
-// combinations on an H100, of which this picks the best one for each of 24 shapes and M: a share's
-// start and end, the second launch, each split, the bytes of the sums (they stay in L2).
-constexpr std::int64_t kShareNs = 1630, kReduceNs = 780, kSplitNs = 243, kReduceBytesPerNs = 6000;
-
-std::int64_t warpgroup_ns(const Int4GemmProblem& p, const Int4GemmWarpgroupTile& t,
-                          std::int64_t slabs, std::int64_t splits, const CudaDevice& device) {
-  const std::int64_t outputs = p.m * p.attributes.gemm_n;
-  const std::int64_t shares =
-      divide_up(p.m, t.tokens) * divide_up(p.attributes.gemm_n, t.columns()) * splits;
-  const std::int64_t turns = divide_up(shares, device.multiprocessors);
-  const std::int64_t ns = turns * (slabs * t.slab_ns + kShareNs);
-  if (splits == 1) return ns;
-  if (turns > 1) return std::numeric_limits<std::int64_t>::max();  // see most_warpgroup_workspace
-  return ns + kReduceNs + splits * (kSplitNs + 8 * outputs / kReduceBytesPerNs);
-}
-
-void schedule_warpgroup(Int4GemmSchedule& s, const CudaDevice& device) {
-  const Int4GemmAttributes& a = s.problem.attributes;
-  s.kernel = Int4GemmKernel::kWarpgroup;
-  s.slabs = divide_up(a.gemm_k, kSlab);
-  std::int64_t best = 0;
-  for (int tile = 0; tile < kInt4GemmWarpgroupTileCount; ++tile) {
-    const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[tile];
-    for (std::int64_t wanted = 1; wanted <= kMostWarpgroupSplits; ++wanted) {
-      const std::int64_t slabs_per_split = round_up(divide_up(s.slabs, wanted), t.slabs);
-      const std::int64_t splits = divide_up(s.slabs, slabs_per_split);
-      const std::int64_t ns = warpgroup_ns(s.problem, t, slabs_per_split, splits, device);
-      if (best != 0 && ns >= best) continue;
-      best = ns, s.tile = tile;
-      s.slabs_per_split = slabs_per_split, s.splits = static_cast<int>(splits);
-    }
-  }
-  const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s.tile];
-  s.shared_bytes = int4_gemm_warpgroup_shared_bytes(t, is_plain_warpgroup(a));
-  s.blocks_m = divide_up(s.problem.m, t.tokens);
-  s.blocks_n = divide_up(a.gemm_n, t.columns());
-  s.grid = std::min<std::int64_t>(s.blocks_m * s.blocks_n * s.splits, device.multiprocessors);
-}
-
-std::size_t most_warpgroup_workspace(const Int4GemmProblem& p, const CudaDevice& device) {
-  const std::int64_t slabs = divide_up(p.attributes.gemm_k, kSlab);
-  std::int64_t most = 0;
-  for (const Int4GemmWarpgroupTile& t : kInt4GemmWarpgroupTiles) {
-    const std::int64_t blocks_n = divide_up(p.attributes.gemm_n, t.columns());
-    for (std::int64_t blocks_m = 1; blocks_m * blocks_n <= device.multiprocessors; ++blocks_m) {
-      const std::int64_t splits = std::min({device.multiprocessors / (blocks_m * blocks_n),
-                                            divide_up(slabs, t.slabs), kMostWarpgroupSplits});
-      const std::int64_t rows = std::min(p.m, blocks_m * t.tokens);
-      if (splits > 1) most = std::max(most, splits * rows * p.attributes.gemm_n);
-    }
-  }
-  return static_cast<std::size_t>(most) * sizeof(float);
-}
-
 // ---- any problem ----
 
 int choose_tile(const Int4GemmProblem& p) {
@@ -202,8 +129,8 @@ std::size_t gate_up_bytes(const Int4GemmProblem& p) {
 std::size_t most_int4_gemm_workspace(const Int4GemmProblem& p, const CudaDevice& device) {
   const Result<Int4GemmSchedule> schedule = schedule_int4_gemm(p, device);
   const std::size_t planned = schedule.ok() ? schedule->workspace_bytes : 0;
-  if (!suits_warpgroup(p, device)) return planned;
-  return std::max(planned, behind(most_warpgroup_workspace(p, device)) + gate_up_bytes(p));
+  if (!suits_wgmma(p, device)) return planned;
+  return std::max(planned, behind(most_wgmma_workspace(p, device)) + gate_up_bytes(p));
 }
 
 Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const CudaDevice& device,
@@ -225,10 +152,12 @@ Result<Int4GemmSchedule> schedule_int4_gemm(const Int4GemmProblem& p, const Cuda
   s.overlap_kernels = device.compute_capability >= 90;
   const auto wanted = [&](Int4GemmKernel kernel) { return !only.has_value() || *only == kernel; };
   if (wanted(Int4GemmKernel::kFewRows) && suits_few_rows(p) &&
-      (only.has_value() || !prefers_warpgroup(p, device))) {
+      (only.has_value() || !prefers_wgmma(p, device))) {
     schedule_few_rows(s, device);
-  } else if (wanted(Int4GemmKernel::kWarpgroup) && suits_warpgroup(p, device)) {
-    schedule_warpgroup(s, device);
+  } else if (suits_wgmma(p, device) &&
+             (wanted(Int4GemmKernel::kWarpgroup) ||
+              (wanted(Int4GemmKernel::kMiddleRows) && p.m <= kMostMiddleRows))) {
+    schedule_wgmma(s, device, only);
   } else if (wanted(Int4GemmKernel::kRowTiles)) {
     schedule_row_tiles(s, device);
   } else {
@@ -258,6 +187,14 @@ std::string describe(const Int4GemmSchedule& s) {
     return concat("int4_gemm: cuda, few rows, ", 8 * t.token_tiles, "x", 16 * t.tiles, ", ",
                   s.warps, " warps share k, grid ", s.blocks_n, ", ", s.shared_bytes,
                   " bytes of shared memory");
+  }
+  if (s.kernel == Int4GemmKernel::kMiddleRows) {
+    const Int4GemmMiddleRowsTile& t = kInt4GemmMiddleRowsTiles[s.tile];
+    return concat("int4_gemm: cuda, wgmma, up to ", t.tokens, "x", t.columns(), ", ", t.warpgroups,
+                  " warpgroups share k, grid ", s.blocks_n, "x", s.splits, ", ",
+                  s.slabs_per_split * kSlab, " k a block, ", s.shared_bytes,
+                  " bytes of shared memory, ", s.workspace_bytes, " bytes of workspace",
+                  s.swiglu ? concat("; ", describe(*s.swiglu)) : "");
   }
   const bool is_warpgroup = s.kernel == Int4GemmKernel::kWarpgroup;
   const Int4GemmTile& t = kInt4GemmTiles[is_warpgroup ? 0 : s.tile];

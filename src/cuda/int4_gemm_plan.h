@@ -14,8 +14,9 @@
 // each writes fp32 sums to the workspace and a second kernel adds them in the order of k. So the
 // result never depends on timing, and the workspace need not be cleared.
 //
-// Few rows (Int4GemmFewRowsTile) and wgmma (Int4GemmWarpgroupTile) have kernels of their own, with
-// their pictures there; they take the problems that suits_few_rows and suits_warpgroup name.
+// Few rows (Int4GemmFewRowsTile) and wgmma (Int4GemmMiddleRowsTile, Int4GemmWarpgroupTile) have
+// kernels of their own, with their pictures there; they take the problems that suits_few_rows and
+// suits_wgmma name.
 #pragma once
 
 #include <cstddef>
@@ -30,9 +31,10 @@
 namespace dovetail::cuda {
 
 enum class Int4GemmKernel {
-  kRowTiles,   // any problem, on any GPU: the tiles below
-  kFewRows,    // up to 16 rows: int4_gemm_few_rows_kernel.cuh
-  kWarpgroup,  // more, on sm_90: int4_gemm_warpgroup_kernel.cuh
+  kRowTiles,    // any problem, on any GPU: the tiles below
+  kFewRows,     // up to 16 rows: int4_gemm_few_rows_kernel.cuh
+  kMiddleRows,  // up to 64, on sm_90: int4_gemm_middle_rows_kernel.cuh
+  kWarpgroup,   // more, on sm_90: int4_gemm_warpgroup_kernel.cuh
 };
 
 inline constexpr int kSlab = 64;
@@ -181,8 +183,6 @@ constexpr int int4_gemm_warpgroup_shared_bytes(const Int4GemmWarpgroupTile& t, b
          t.warpgroups * kWarpgroupSumBytes;
 }
 inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
-    {.tokens = 32, .atoms = 1, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 308},
-    {.tokens = 32, .atoms = 2, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 494},
     {.tokens = 64, .atoms = 1, .slabs = 2, .stages = 6, .lag = 2, .slab_ns = 345},
     {.tokens = 64, .atoms = 2, .slabs = 2, .stages = 5, .lag = 2, .slab_ns = 548},
     {.tokens = 128, .atoms = 1, .slabs = 2, .stages = 5, .lag = 1, .slab_ns = 489},
@@ -190,9 +190,49 @@ inline constexpr Int4GemmWarpgroupTile kInt4GemmWarpgroupTiles[] = {
 };
 inline constexpr int kInt4GemmWarpgroupTileCount =
     sizeof(kInt4GemmWarpgroupTiles) / sizeof(kInt4GemmWarpgroupTiles[0]);
-constexpr bool is_plain_warpgroup(const Int4GemmAttributes& a) {
+// Plain, for both wgmma kernels.
+constexpr bool is_plain_wgmma(const Int4GemmAttributes& a) {
   return a.has_zero_points == 0 && a.group_size != 32;
 }
+
+// Middle rows: a block computes up to `tokens` rows x 64 * atoms columns; its warpgroups share K, and
+// each has `producers` warps that fetch its activations.
+inline constexpr int kMostMiddleRows = 64;
+inline constexpr int kMiddleRowsProducers = 8;  // warps
+inline constexpr int kMiddleRowsRing = 4;       // slabs of weights
+struct Int4GemmMiddleRowsTile {
+  int tokens, atoms, producers, slab_ns;
+  int warpgroups = 2;
+
+  constexpr int columns() const { return 64 * atoms; }
+  constexpr int threads() const { return 128 * warpgroups + 32 * kMiddleRowsProducers; }
+  constexpr int slots() const { return producers + 2; }  // of a warpgroup
+};
+// A stage of 128 k: bytes of activations; offset of zero points behind the scales, and the end.
+struct Int4GemmMiddleRowsStage {
+  int activation_bytes, zero_points, constant_bytes;
+};
+constexpr Int4GemmMiddleRowsStage int4_gemm_middle_rows_stage(const Int4GemmMiddleRowsTile& t,
+                                                              bool is_plain) {
+  const int groups = is_plain ? 2 : 4, scales = groups * t.columns() * 2;
+  return {2 * t.tokens * kSlab * 2, scales, scales + (is_plain ? 0 : groups * t.columns())};
+}
+// The rings, aligned to 1024 bytes inside; that of the activations later holds the sums.
+constexpr int int4_gemm_middle_rows_shared_bytes(const Int4GemmMiddleRowsTile& t, bool is_plain) {
+  const Int4GemmMiddleRowsStage stage = int4_gemm_middle_rows_stage(t, is_plain);
+  return 1024 + t.warpgroups * (t.slots() * (stage.activation_bytes + stage.constant_bytes) +
+                                kMiddleRowsRing * t.columns() * 32);
+}
+inline constexpr Int4GemmMiddleRowsTile kInt4GemmMiddleRowsTiles[] = {
+    {.tokens = 16, .atoms = 1, .producers = 4, .slab_ns = 106},
+    {.tokens = 16, .atoms = 2, .producers = 4, .slab_ns = 177},
+    {.tokens = 32, .atoms = 1, .producers = 4, .slab_ns = 121},
+    {.tokens = 32, .atoms = 2, .producers = 4, .slab_ns = 202},
+    {.tokens = 64, .atoms = 1, .producers = 4, .slab_ns = 162},
+    {.tokens = 64, .atoms = 2, .producers = 3, .slab_ns = 282},
+};
+inline constexpr int kInt4GemmMiddleRowsTileCount =
+    sizeof(kInt4GemmMiddleRowsTiles) / sizeof(kInt4GemmMiddleRowsTiles[0]);
 
 struct Int4GemmSchedule {
   Int4GemmProblem problem;
@@ -201,7 +241,8 @@ struct Int4GemmSchedule {
   int splits = 1;
   std::int64_t slabs = 0, slabs_per_split = 0;
   std::int64_t blocks_m = 0, blocks_n = 0;
-  std::int64_t grid = 0;          // kWarpgroup: blocks that take the shares in turn
+  std::int64_t grid =
+      0;  // kMiddleRows, kWarpgroup: blocks, which for the latter take shares in turn
   int warps = 0, slot_bytes = 0;  // kFewRows
   int shared_bytes = 0;
   std::size_t workspace_bytes = 0;

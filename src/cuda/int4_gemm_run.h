@@ -28,5 +28,11 @@ Status launch_int4_gemm_warpgroup_fp16(const Int4GemmSchedule& s,
                                        const Int4GemmArguments& arguments, void* stream);
 Status launch_int4_gemm_warpgroup_bf16(const Int4GemmSchedule& s,
                                        const Int4GemmArguments& arguments, void* stream);
+Status prepare_int4_gemm_middle_rows_fp16(const Int4GemmSchedule& schedule);
+Status prepare_int4_gemm_middle_rows_bf16(const Int4GemmSchedule& schedule);
+Status launch_int4_gemm_middle_rows_fp16(const Int4GemmSchedule& s,
+                                       const Int4GemmArguments& arguments, void* stream);
+Status launch_int4_gemm_middle_rows_bf16(const Int4GemmSchedule& s,
+                                       const Int4GemmArguments& arguments, void* stream);
 
 }  // namespace dovetail::cuda

@@ -31,9 +31,9 @@ Int4GemmWarpgroupFunction find_int4_gemm_warpgroup_kernel(const Int4GemmSchedule
   constexpr std::integral_constant<WeightLayout, WeightLayout::kCudaV1> kCuda;
   constexpr std::integral_constant<WeightLayout, WeightLayout::kEdgeLlmV1> kEdge;
   if (a.weight_layout == WeightLayout::kCudaV1) {
-    return is_plain_warpgroup(a) ? of(kCuda, std::true_type{}) : of(kCuda, std::false_type{});
+    return is_plain_wgmma(a) ? of(kCuda, std::true_type{}) : of(kCuda, std::false_type{});
   }
-  return is_plain_warpgroup(a) ? of(kEdge, std::true_type{}) : of(kEdge, std::false_type{});
+  return is_plain_wgmma(a) ? of(kEdge, std::true_type{}) : of(kEdge, std::false_type{});
 }
 
 template <class T>

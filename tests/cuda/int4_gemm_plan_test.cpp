@@ -89,13 +89,13 @@ TEST(Int4GemmPlan, FewRowsShareKAmongTheWarpsOfABlock) {
   }
 }
 
-TEST(Int4GemmPlan, WarpgroupSharesCoverTheProduct) {
+TEST(Int4GemmPlan, WgmmaSharesCoverTheProduct) {
   for (const int multiprocessors : kMultiprocessors) {
     const CudaDevice device{.compute_capability = 90,
                             .multiprocessors = multiprocessors,
                             .shared_memory_bytes = 227 * 1024};
     for (const bool is_plain : {true, false}) {
-      for (const std::int64_t m : {17, 33, 65, 200, 4096}) {
+      for (const std::int64_t m : {9, 17, 33, 64, 65, 200, 4096}) {
         for (const auto& [n, k] : {std::pair(16, 128), std::pair(1000, 4160),
                                    std::pair(14336, 4096), std::pair(128256, 2048)}) {
           Int4GemmProblem p = problem(m, n, k, DataType::kFloat16);
@@ -104,15 +104,19 @@ TEST(Int4GemmPlan, WarpgroupSharesCoverTheProduct) {
           const auto s = schedule_int4_gemm(p, device);
           ASSERT_TRUE(s.ok()) << s.status().message();
           SCOPED_TRACE(testing::Message() << multiprocessors << ' ' << m << ' ' << describe(*s));
-          ASSERT_EQ(s->kernel, Int4GemmKernel::kWarpgroup);
-          const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[s->tile];
-          EXPECT_GE(s->blocks_m * t.tokens, m);
-          EXPECT_GE(s->blocks_n * t.columns(), n);
-          EXPECT_EQ(s->slabs_per_split % t.slabs, 0);
+          const bool is_middle = s->kernel == Int4GemmKernel::kMiddleRows;
+          ASSERT_TRUE(is_middle || s->kernel == Int4GemmKernel::kWarpgroup);
+          const Int4GemmMiddleRowsTile& middle = kInt4GemmMiddleRowsTiles[is_middle ? s->tile : 0];
+          const Int4GemmWarpgroupTile& t = kInt4GemmWarpgroupTiles[is_middle ? 0 : s->tile];
+          EXPECT_GE(s->blocks_m * (is_middle ? middle.tokens : t.tokens), m);
+          EXPECT_GE(s->blocks_n * (is_middle ? middle.columns() : t.columns()), n);
+          EXPECT_EQ(s->slabs_per_split % (is_middle ? 2 : t.slabs), 0);
           EXPECT_GE(s->splits * s->slabs_per_split, s->slabs);
           EXPECT_LT((s->splits - 1) * s->slabs_per_split, s->slabs) << "a split without work";
-          EXPECT_LE(s->grid, multiprocessors);
-          EXPECT_EQ(s->splits > 1 && s->grid != s->blocks_m * s->blocks_n * s->splits, false);
+          const std::int64_t shares = s->blocks_m * s->blocks_n * s->splits;
+          EXPECT_EQ(s->grid, is_middle ? shares : std::min<std::int64_t>(shares, multiprocessors));
+          EXPECT_EQ(s->splits > 1 && s->grid != shares, false);
+          EXPECT_EQ(s->blocks_m == 1 || !is_middle, true);
           EXPECT_LE(s->workspace_bytes, most_int4_gemm_workspace(p, device));
         }
       }
@@ -136,22 +140,26 @@ TEST(Int4GemmPlan, ChoosesTheKernelForTheDevice) {
       plan(128, 4096, 14336, h100),
       "int4_gemm: cuda, wgmma, tile 128x256, 4 stages, 384 threads, grid 1x16x8 on 128 blocks, "
       "1792 k a block, 219136 bytes of shared memory, 16777216 bytes of workspace");
-  EXPECT_EQ(
-      plan(32, 4096, 4096, h100),
-      "int4_gemm: cuda, wgmma, tile 32x128, 6 stages, 384 threads, grid 1x32x4 on 128 blocks, "
-      "1024 k a block, 119808 bytes of shared memory, 2097152 bytes of workspace");
+  EXPECT_EQ(plan(32, 4096, 4096, h100),
+            "int4_gemm: cuda, wgmma, up to 32x64, 2 warpgroups share k, grid 64x2, 2048 k a block, "
+            "118784 bytes of shared memory, 1048576 bytes of workspace");
   EXPECT_EQ(
       plan(2048, 4096, 4096, h100),
       "int4_gemm: cuda, wgmma, tile 128x256, 4 stages, 384 threads, grid 16x16x1 on 132 blocks, "
       "4096 k a block, 219136 bytes of shared memory, 0 bytes of workspace");
+  EXPECT_EQ(
+      plan(32, 14336, 4096, h100),
+      "int4_gemm: cuda, wgmma, up to 32x128, 2 warpgroups share k, grid 112x1, 4096 k a block, "
+      "138240 bytes of shared memory, 0 bytes of workspace");
   const auto kernel_of_group = [&](std::int64_t m, std::int32_t group_size) {
     Int4GemmProblem p = problem(m, 14336, 4096, DataType::kFloat16);
     p.attributes.group_size = group_size;
     return schedule_int4_gemm(p, h100)->kernel;
   };
   EXPECT_EQ(kernel_of_group(8, 32), Int4GemmKernel::kFewRows);
-  EXPECT_EQ(kernel_of_group(9, 32), Int4GemmKernel::kWarpgroup);
-  EXPECT_EQ(kernel_of_group(16, 64), Int4GemmKernel::kFewRows);
+  EXPECT_EQ(kernel_of_group(9, 32), Int4GemmKernel::kMiddleRows);
+  EXPECT_EQ(kernel_of_group(12, 128), Int4GemmKernel::kFewRows);
+  EXPECT_EQ(kernel_of_group(13, 128), Int4GemmKernel::kMiddleRows);
   CudaDevice other = h100;
   other.compute_capability = 100;
   EXPECT_EQ(plan(2048, 4096, 4096, other),

@@ -80,7 +80,8 @@ std::string run(Int4GemmInstance& instance, const CudaDevice& device, Bytes& res
 // wgmma multiplies weights that were rounded to the activations' type.
 conformance::Int4GemmPrecision precision_of(cuda::Int4GemmKernel kernel, const Int4GemmCase& c) {
   conformance::Int4GemmPrecision precision;
-  if (kernel == cuda::Int4GemmKernel::kWarpgroup) precision.weight_type = c.activation_type;
+  if (kernel == cuda::Int4GemmKernel::kMiddleRows || kernel == cuda::Int4GemmKernel::kWarpgroup)
+    precision.weight_type = c.activation_type;
   return precision;
 }
 
@@ -144,8 +145,9 @@ TEST(Int4GemmSplits, EveryKernelIsRight) {
         Int4GemmData::kBell};
     for (const WeightLayout layout : {WeightLayout::kCudaV1, WeightLayout::kEdgeLlmV1}) {
       Int4GemmInstance instance(c, layout);
-      for (const auto kernel : {cuda::Int4GemmKernel::kRowTiles, cuda::Int4GemmKernel::kFewRows,
-                                cuda::Int4GemmKernel::kWarpgroup}) {
+      for (const auto kernel :
+           {cuda::Int4GemmKernel::kRowTiles, cuda::Int4GemmKernel::kFewRows,
+            cuda::Int4GemmKernel::kMiddleRows, cuda::Int4GemmKernel::kWarpgroup}) {
         if (!cuda::schedule_int4_gemm(instance.problem(), kH100, kernel).ok()) continue;
         SCOPED_TRACE(testing::Message() << c << " kernel " << static_cast<int>(kernel));
         Bytes result;
@@ -155,7 +157,7 @@ TEST(Int4GemmSplits, EveryKernelIsRight) {
       }
     }
   }
-  EXPECT_GE(kernels, 10);
+  EXPECT_GE(kernels, 14);
 }
 
 // Every tile of the wgmma kernel with shares left over for a second and third turn of its blocks: K
@@ -178,6 +180,36 @@ TEST(Int4GemmWarpgroup, EveryTileIsRight) {
         s.slabs_per_split = t.slabs * (t.stages + 1);
         s.shared_bytes = cuda::int4_gemm_warpgroup_shared_bytes(t, is_plain);
         s.workspace_bytes = static_cast<size_t>(2 * c.m * n) * sizeof(float);
+        SCOPED_TRACE(testing::Message() << describe(s));
+        Bytes result;
+        ASSERT_EQ(run(instance, s, result), "");
+        EXPECT_EQ(instance.judge(precision_of(s.kernel, c), result.data()), "");
+      }
+    }
+  }
+}
+
+// Every tile of the kernel for middle rows, K whole and split: warpgroups with shares of unequal length
+// in which the activations' ring goes round, the last one not a whole stage; ragged M; N that ends in
+// a tile, and once in the middle of 16 bytes.
+TEST(Int4GemmMiddleRows, EveryTileIsRight) {
+  for (int tile = 0; tile < cuda::kInt4GemmMiddleRowsTileCount; ++tile) {
+    const cuda::Int4GemmMiddleRowsTile& t = cuda::kInt4GemmMiddleRowsTiles[tile];
+    for (const bool is_plain : {true, false}) {
+      const DataType type = tile % 2 == 0 ? DataType::kFloat16 : DataType::kBFloat16;
+      const int n = t.columns() + (is_plain ? 24 : 21), group = is_plain ? 64 : 32;
+      const int k = 2 * cuda::kSlab * (2 * t.slots() + 5) - (is_plain ? 64 : 32);
+      const Int4GemmCase c{"tile", t.tokens - 3, n,         k,        group,
+                           type,   type,         !is_plain, is_plain, Int4GemmData::kBell};
+      for (const WeightLayout layout : {WeightLayout::kCudaV1, WeightLayout::kEdgeLlmV1}) {
+        Int4GemmInstance instance(c, layout);
+        auto s =
+            *cuda::schedule_int4_gemm(instance.problem(), kH100, cuda::Int4GemmKernel::kMiddleRows);
+        const int splits = is_plain == (layout == WeightLayout::kCudaV1) ? 1 : 3;
+        s.tile = tile, s.splits = splits, s.blocks_m = 1, s.blocks_n = 2, s.grid = 2 * splits;
+        s.slabs_per_split = (s.slabs / splits + 3) / 2 * 2;
+        s.shared_bytes = cuda::int4_gemm_middle_rows_shared_bytes(t, is_plain);
+        s.workspace_bytes = splits == 1 ? 0 : static_cast<size_t>(splits * c.m * n) * sizeof(float);
         SCOPED_TRACE(testing::Message() << describe(s));
         Bytes result;
         ASSERT_EQ(run(instance, s, result), "");
