@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gpu_operators.h"
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -104,6 +106,17 @@ double dovetail_host_seconds(const BenchmarkPlan* plan, const void* buffers, voi
     if (!plan->run(buffers, stream).ok()) return -1;
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int dovetail_launch_count(const BenchmarkPlan* plan, const void* buffers, void* stream) {
+  auto* on = static_cast<cudaStream_t>(stream);
+  cudaGraph_t graph = nullptr;
+  std::size_t count = 0;
+  if (cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal) != cudaSuccess) return 0;
+  const bool ran = plan->run(buffers, stream).ok();
+  if (cudaStreamEndCapture(on, &graph) != cudaSuccess) return 0;
+  const bool counted = cudaGraphGetNodes(graph, nullptr, &count) == cudaSuccess;
+  return cudaGraphDestroy(graph) == cudaSuccess && ran && counted ? static_cast<int>(count) : 0;
 }
 
 int dovetail_pack(const BenchmarkPack* pack, std::int64_t* sizes, char* text) {

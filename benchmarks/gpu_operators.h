@@ -40,6 +40,10 @@ DOVETAIL_BENCHMARK_API int dovetail_run(const BenchmarkPlan* plan, const void* b
 DOVETAIL_BENCHMARK_API double dovetail_host_seconds(const BenchmarkPlan* plan, const void* buffers,
                                                     void* stream, int calls);
 
+// Kernels that a call launches; 0 when it cannot be told.
+DOVETAIL_BENCHMARK_API int dovetail_launch_count(const BenchmarkPlan* plan, const void* buffers,
+                                                 void* stream);
+
 // codes [N, K] bytes, scales [N, K/G] fp32, zero_points [N, K/G] or null; packed buffers on the
 // host, of the sizes of weights_shape() and scales_shape(), which sizes[0] and [1] receive when
 // the other pointers are null.
@@ -56,7 +60,8 @@ struct BenchmarkPack {
 DOVETAIL_BENCHMARK_API int dovetail_pack(const BenchmarkPack* pack, std::int64_t* sizes,
                                          char* text);
 
-// gpu_roofs.cu: reads every byte once (a multiple of 64 KiB); does nothing, once or many times.
+// gpu_roofs.cu: reads every byte once (a multiple of 64 KiB); does nothing, once or many times, the
+// latter launched as our kernels are.
 DOVETAIL_BENCHMARK_API int dovetail_launch_read(const void* data, std::size_t bytes, void* sink,
                                                 void* stream);
 DOVETAIL_BENCHMARK_API int dovetail_launch_empty(void* stream);

@@ -65,6 +65,7 @@ def _load() -> ctypes.CDLL:
         ("workspace_bytes", size, (pointer,)),
         ("run", ctypes.c_int, (pointer, pointer, pointer, pointer)),
         ("host_seconds", ctypes.c_double, (pointer, pointer, pointer, ctypes.c_int)),
+        ("launch_count", ctypes.c_int, (pointer, pointer, pointer)),
         ("pack", ctypes.c_int, (pointer, pointer, pointer)),
         ("launch_read", ctypes.c_int, (pointer, size, pointer, pointer)),
         ("launch_empty", ctypes.c_int, (pointer,)),
@@ -120,6 +121,7 @@ class Plan:
         run.host_us = lambda calls: (
             LIBRARY.dovetail_host_seconds(self._handle, address, stream(), calls) * 1e6 / calls
         )
+        run.launches = lambda: LIBRARY.dovetail_launch_count(self._handle, address, stream())
         return run
 
 

@@ -162,8 +162,13 @@ def markdown(report: dict) -> str:
         text += [f"Worst row: ratio {min(ratios)[0]:.2f} at {min(ratios)[1]}.", ""]
     host = sorted(row["host_us"] for row in timed if "host_us" in row)
     if host:
-        middle = host[len(host) // 2]
-        text += [f"Host time of one call: median {middle:.1f} us, most {host[-1]:.1f} us.", ""]
+        own = sorted(row["host_own_us"] for row in timed if "host_own_us" in row)
+        text += [
+            f"Host time of one call: median {host[len(host) // 2]:.1f} us, most {host[-1]:.1f} us; "
+            f"less as many launches of an empty kernel: median {own[len(own) // 2]:.1f} us, most "
+            f"{own[-1]:.1f} us.",
+            "",
+        ]
     for op in dict.fromkeys(row["op"] for row in timed):
         text += [f"## {op}", ""]
         rows = [row for row in timed if row["op"] == op]

@@ -71,21 +71,32 @@ def alternate(sides: dict[str, Calls], seconds: float, least: int = 7) -> dict[s
 
 
 def measure(sides: dict[str, Calls], ours: str, quick: bool) -> dict:
-    """timing.summary of the sides, and the host's cost of one of our calls."""
+    """timing.summary of the sides, the host's cost of one of our calls, and what of it is not the
+    driver's: less as many launches of an empty kernel, in turn with it."""
     summary = timing.summary(alternate(sides, 0.05 if quick else 0.12), ours)
-    return summary | {"host_us": _host_us(sides[ours][0].host_us)}
+    call = sides[ours][0]
+    with torch.cuda.stream(STREAM):
+        launches = call.launches()
+    whole, empty = _host_us(call.host_us, _empty_host_us)
+    return summary | {"host_us": whole, "host_own_us": whole - launches * empty}
 
 
-def _host_us(host_us_of: Callable[[int], float]) -> float:
-    """Of one call among 100 in a row, which the launch queue holds without waiting. The stream is
-    idle afterwards: the buffers of these calls may be freed."""
-    series = []
+def _empty_host_us(calls: int) -> float:
+    library, stream = gpu_operators.LIBRARY, gpu_operators.stream
+    return library.dovetail_host_seconds_empty(stream(), calls) * 1e6 / calls
+
+
+def _host_us(*host_us_of: Callable[[int], float]) -> list[float]:
+    """Of one call among 100 in a row, which the launch queue holds without waiting; of each kind.
+    The stream is idle afterwards: the buffers of these calls may be freed."""
+    series: list[list[float]] = [[] for _ in host_us_of]
     STREAM.synchronize()
     with torch.cuda.stream(STREAM):
         for _ in range(7):
-            series.append(host_us_of(100))
-            STREAM.synchronize()
-    return statistics.median(series)
+            for one, figures in zip(host_us_of, series, strict=True):
+                figures.append(one(100))
+                STREAM.synchronize()
+    return [statistics.median(figures) for figures in series]
 
 
 def ceilings() -> dict[str, float]:
@@ -113,9 +124,7 @@ def ceilings() -> dict[str, float]:
         "fp16_tflop_per_s": 2 * size**3 / times["fp16"] / 1e12,
         "bf16_tflop_per_s": 2 * size**3 / times["bf16"] / 1e12,
         "launch_us": times["empty"] * 1e6,
-        "host_launch_us": _host_us(
-            lambda calls: library.dovetail_host_seconds_empty(stream(), calls) * 1e6 / calls
-        ),
+        "host_launch_us": _host_us(_empty_host_us)[0],
     }
 
 
