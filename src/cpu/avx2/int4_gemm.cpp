@@ -31,15 +31,59 @@ inline __attribute__((always_inline)) __m256i zero_points8(const Int4MultiplyTas
       reinterpret_cast<const __m128i*>(t.zero_points + group * kPanelColumns + half * 8)));
 }
 
-// Makes the compiler hold the value now. Without it GCC 12 reorders the integer additions of a
-// whole block, computes all products first and spills them: 2.2 times slower.
-inline __attribute__((always_inline)) void keep(__m256i& value) {
-  __asm__("" : "+x"(value));
+// sums = or += codes * activations, pairs of bytes into 16 bits. GCC 12 would reorder the integer
+// additions of a whole block, compute all products first and spill them (2.2 times slower): the
+// empty assembly makes it hold every sum. For a full tile it still kept two of the 12 sums in
+// memory, so there the two instructions are written out.
+template <int R, bool First>
+inline __attribute__((always_inline)) void add_products(__m256i& sums, __m256i codes,
+                                                        __m256i activations) {
+  if constexpr (First) {
+    sums = _mm256_maddubs_epi16(codes, activations);
+    __asm__("" : "+x"(sums));
+  } else if constexpr (R < kRows) {
+    sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(codes, activations));
+    __asm__("" : "+x"(sums));
+  } else {
+    __m256i products;
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
+            : "+x"(sums), "=&x"(products)
+            : "x"(codes), "x"(activations));
+  }
+}
+
+// The products of a line's low or high nibbles, 4 k, with the activations at `a`.
+template <int R, bool First>
+inline __attribute__((always_inline)) void add_nibbles(__m256i (&sums)[R][2], const __m256i* codes,
+                                                       const std::int32_t* a) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i nibbles[2] = {_mm256_and_si256(codes[0], nibble),
+                              _mm256_and_si256(codes[1], nibble)};
+  DOVETAIL_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const __m256i value = _mm256_set1_epi32(a[r]);
+    DOVETAIL_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      add_products<R, First>(sums[r][h], nibbles[h], value);
+    }
+  }
+}
+
+// First: of a block of 32 k, whose sums begin here.
+template <int R, bool First>
+inline __attribute__((always_inline)) void add_line(__m256i (&sums)[R][2], const std::uint8_t* line,
+                                                    const std::int32_t* a) {
+  if constexpr (R > kMemoryBoundRows) {
+    prefetch_line(line);
+  }
+  const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
+  add_nibbles<R, First>(sums, codes, a);
+  const __m256i high[2] = {_mm256_srli_epi16(codes[0], 4), _mm256_srli_epi16(codes[1], 4)};
+  add_nibbles<R, false>(sums, high, a + R);
 }
 
 template <int R>
 void multiply_int8(const Int4MultiplyTask& t) {
-  const __m256i nibble = _mm256_set1_epi8(15);
   const __m256i ones = _mm256_set1_epi16(1);
   const std::uint8_t* line = t.weights;
   const auto* a = static_cast<const std::int32_t*>(t.activations);
@@ -63,33 +107,12 @@ void multiply_int8(const Int4MultiplyTask& t) {
     }
     for (int k = 0; k < t.group_size; k += 32) {
       __m256i sums[R][2];
-      DOVETAIL_UNROLL
-      for (int r = 0; r < R; ++r) {
-        sums[r][0] = sums[r][1] = _mm256_setzero_si256();
+      add_line<R, true>(sums, line, a);
+      for (int i = 1; i < 4; ++i) {
+        add_line<R, false>(sums, line + i * kLineBytes, a + i * 2 * R);
       }
-      for (int i = 0; i < 4; ++i, line += kLineBytes) {
-        if constexpr (R > kMemoryBoundRows) {
-          prefetch_line(line);
-        }
-        const __m256i codes[2] = {load_half(line, 0), load_half(line, 1)};
-        DOVETAIL_UNROLL
-        for (int high = 0; high < 2; ++high, a += R) {
-          __m256i nibbles[2];
-          DOVETAIL_UNROLL
-          for (int h = 0; h < 2; ++h) {
-            nibbles[h] = _mm256_and_si256(high ? _mm256_srli_epi16(codes[h], 4) : codes[h], nibble);
-          }
-          DOVETAIL_UNROLL
-          for (int r = 0; r < R; ++r) {
-            const __m256i value = _mm256_set1_epi32(a[r]);
-            DOVETAIL_UNROLL
-            for (int h = 0; h < 2; ++h) {
-              sums[r][h] = _mm256_add_epi16(sums[r][h], _mm256_maddubs_epi16(nibbles[h], value));
-              keep(sums[r][h]);
-            }
-          }
-        }
-      }
+      line += 4 * kLineBytes;
+      a += 8 * R;
       DOVETAIL_UNROLL
       for (int r = 0; r < R; ++r) {
         DOVETAIL_UNROLL
