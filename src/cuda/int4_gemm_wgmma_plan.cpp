@@ -89,13 +89,15 @@ bool suits_wgmma(const Int4GemmProblem& p, const CudaDevice& device) {
 // Of the problems that the few-row kernel takes too, those that are faster here. Groups below 128
 // leave its wide tiles no registers: 16 rows of 4096 x 14336 take it 15.6, 20.4 and 32.4 us with groups
 // of 128, 64 and 32 on an H100, and 14.5, 14.7 and 17.1 here. Of 4096 x 4096 it is 6.4, 7.0 and 8.4
-// against 7.7, 7.8 and 8.4.
+// against 7.7, 7.8 and 8.4. Zero points cost more here: 17.3 us
+// instead of 14.5.
 bool prefers_wgmma(const Int4GemmProblem& p, const CudaDevice& device) {
   if (!suits_wgmma(p, device)) return false;
   const Int4GemmAttributes& a = p.attributes;
   const bool is_wide = a.gemm_n > a.gemm_k;
-  if (a.group_size < 128) return is_wide || std::int64_t{a.gemm_n} * a.gemm_k > 1 << 24;
-  return is_wide && p.m > 12 && a.swiglu == 0;
+  const bool has_zero_points = a.has_zero_points != 0;
+  if (a.group_size == 128) return is_wide && !has_zero_points && p.m > 12 && a.swiglu == 0;
+  return is_wide || (!has_zero_points && std::int64_t{a.gemm_n} * a.gemm_k > 1 << 24);
 }
 
 void schedule_wgmma(Int4GemmSchedule& s, const CudaDevice& device,

@@ -151,15 +151,17 @@ TEST(Int4GemmPlan, ChoosesTheKernelForTheDevice) {
       plan(32, 14336, 4096, h100),
       "int4_gemm: cuda, wgmma, up to 32x128, 2 warpgroups share k, grid 112x1, 4096 k a block, "
       "138240 bytes of shared memory, 0 bytes of workspace");
-  const auto kernel_of_group = [&](std::int64_t m, std::int32_t group_size) {
+  const auto kernel_of_group = [&](std::int64_t m, std::int32_t group_size, int zero_points = 0) {
     Int4GemmProblem p = problem(m, 14336, 4096, DataType::kFloat16);
     p.attributes.group_size = group_size;
+    p.attributes.has_zero_points = zero_points;
     return schedule_int4_gemm(p, h100)->kernel;
   };
   EXPECT_EQ(kernel_of_group(8, 32), Int4GemmKernel::kFewRows);
   EXPECT_EQ(kernel_of_group(9, 32), Int4GemmKernel::kMiddleRows);
   EXPECT_EQ(kernel_of_group(12, 128), Int4GemmKernel::kFewRows);
   EXPECT_EQ(kernel_of_group(13, 128), Int4GemmKernel::kMiddleRows);
+  EXPECT_EQ(kernel_of_group(13, 128, 1), Int4GemmKernel::kFewRows);
   CudaDevice other = h100;
   other.compute_capability = 100;
   EXPECT_EQ(plan(2048, 4096, 4096, other),
