@@ -85,12 +85,13 @@ constexpr int prepared_rows(int head_size) {
 struct AttentionWgmmaTile {
   int head_size, warpgroups, keys, stages;
   int resident;  // blocks of a multiprocessor
-  // What setmaxnreg gives each thread: together no more than 65,536 / resident registers.
+  // What setmaxnreg gives each thread: together no more than the block is launched with.
   int producer_registers, consumer_registers;
   bool splits = false;  // for trees, and for row blocks too few to fill the GPU
 
   constexpr int rows() const { return 64 * warpgroups; }
   constexpr int threads() const { return 128 * (warpgroups + 1); }
+  constexpr int launch_registers() const { return 65536 / resident / threads() / 8 * 8; }
   constexpr bool trees() const { return splits && keys == 64; }
   constexpr int shared_bytes() const {  // 1 KB of it for alignment
     return 1024 + (rows() + 2 * stages * keys) * head_size * 2;

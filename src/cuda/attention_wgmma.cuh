@@ -46,6 +46,9 @@ struct WgmmaShape {
   }
   static constexpr uint32_t kAsked = 1 + kStages * (kGroups + 1) + kGroups;
   static_assert(kAsked < 16, "named barriers");
+  // With more the consumers wait for ever for their registers: 48 + 2 * 232 of 3 * 168 (H100).
+  static_assert(kTile.producer_registers + kGroups * kTile.consumer_registers <=
+                (kGroups + 1) * kTile.launch_registers());
 };
 
 // Offset of 16-byte chunk `chunk` of line `line` in panels of `panel` bytes.
