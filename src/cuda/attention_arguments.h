@@ -28,13 +28,14 @@ struct AttentionArguments {
   std::uint32_t* tree_mask;  // W [B, S, mask_words]: mask without padding and out of window
   std::uint64_t* arrivals;   // W [B, Hk, row_blocks]: splits that are done (ptx/arrival.cuh)
   float* partial_tops;  // W [B, Hk, row_blocks, splits, rows, 2]: largest score, sum of weights
-  float* partial_sums;  // W [B, Hk, row_blocks, splits, rows, D]
+  float* partial_sums;  // W [B, Hk, row_blocks, splits, rows, D]; one token: Part (decode_fold)
 
   std::int64_t capacity, rope_rows;
   std::int32_t batch, tokens, q_heads, kv_heads, group, head_size, rotary, mask_words;
   std::int32_t window;              // -1: off
   std::int32_t row_blocks, splits;  // of the grid
   std::int32_t least_tiles;         // a split gets at least so many stages of keys
+  std::int32_t cluster_shift;       // 2^it splits are a cluster
   float norm_eps, scale, softcap;
   float per_head_size, per_softcap;  // 1 / D and 1 / softcap: a division is a call
   AttentionMode mode;

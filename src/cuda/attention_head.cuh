@@ -98,20 +98,25 @@ struct RawPair {
   ptx::Float4 cosine[2], sine[2];
 };
 
-template <class T>
-DOVETAIL_DEVICE RawPair load_pair(const AttentionArguments& p, int64_t row, const ChunkPair& at,
-                                  const float* cos_sin) {
-  const auto* from = static_cast<const T*>(p.qkv) + row;
-  const float* angles = cos_sin + at.low;
-  RawPair raw{};
-  if (at.low < p.head_size) raw.low = ptx::load_constant_16(from + at.low);
-  if (at.high < p.head_size) raw.high = ptx::load_constant_16(from + at.high);
-  if (!at.rotates) return raw;
+// `angles` are those of chunk at.low.
+DOVETAIL_DEVICE void load_angles(RawPair& raw, const AttentionArguments& p, const ChunkPair& at,
+                                 const float* angles) {
+  if (!at.rotates) return;
   DOVETAIL_UNROLL
   for (int i = 0; i < 2; ++i) {
     raw.cosine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(angles + 4 * i));
     raw.sine[i] = std::bit_cast<ptx::Float4>(ptx::load_constant_16(angles + p.rotary / 2 + 4 * i));
   }
+}
+
+template <class T>
+DOVETAIL_DEVICE RawPair load_pair(const AttentionArguments& p, int64_t row, const ChunkPair& at,
+                                  const float* cos_sin) {
+  const auto* from = static_cast<const T*>(p.qkv) + row;
+  RawPair raw{};
+  if (at.low < p.head_size) raw.low = ptx::load_constant_16(from + at.low);
+  if (at.high < p.head_size) raw.high = ptx::load_constant_16(from + at.high);
+  load_angles(raw, p, at, cos_sin + at.low);
   return raw;
 }
 

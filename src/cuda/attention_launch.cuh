@@ -51,7 +51,8 @@ struct AttentionLaunches {
   }
 
   static Status prepare(const AttentionSchedule& s) {
-    return cuda::prepare(kernel_of(s), static_cast<uint32_t>(s.shared_bytes));
+    return cuda::prepare(kernel_of(s), static_cast<uint32_t>(s.shared_bytes),
+                         1u << s.cluster_shift);
   }
 
   static Status before(const AttentionSchedule& s, const AttentionArguments& arguments,
@@ -81,6 +82,7 @@ struct AttentionLaunches {
                                        static_cast<uint32_t>(arguments.kv_heads), lanes},
                               .block = {static_cast<uint32_t>(kAttentionTiles[s.tile].threads())},
                               .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
+                              .cluster_blocks = 1u << s.cluster_shift,
                               .stream = stream,
                               .overlap_previous = s.overlap_kernels};
     DOVETAIL_RETURN_IF_ERROR(launch(kernel_of(s), config, arguments));

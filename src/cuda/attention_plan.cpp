@@ -50,6 +50,21 @@ Status check_supported(const AttentionProblem& p, const CudaDevice& device) {
   return Status::success();
 }
 
+// One new token a lane: attention_decode is the whole call.
+bool is_fused(const AttentionProblem& p) {
+  return p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && p.rotary_width % 16 == 0 &&
+         p.attributes.num_q_heads / p.attributes.num_kv_heads <= 16;
+}
+std::int64_t items_of(const AttentionProblem& p) {
+  return p.batch * p.attributes.num_kv_heads;
+}
+
+// All these blocks run at once, each on a multiprocessor of its own, if they are clusters: their
+// places leave up to an eighth of the multiprocessors over.
+bool fits_in_clusters(std::int64_t blocks, const CudaDevice& device) {
+  return device.compute_capability >= 90 && blocks * 8 <= device.multiprocessors * std::int64_t{7};
+}
+
 // Blocks that a multiprocessor holds at once. It has 1 KB more shared memory than one block may
 // use, and keeps 1 KB of every block for itself.
 int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device) {
@@ -66,6 +81,8 @@ int choose_tile(const AttentionProblem& p, std::int64_t rows, const CudaDevice& 
     const AttentionTile& t = kAttentionTiles[i];
     if (t.head_size < p.attributes.head_size) continue;
     if (best >= 0 && t.head_size > kAttentionTiles[best].head_size) break;
+    // Twice the warps where blocks are few.
+    if (t.key_warps == 8 && !(is_fused(p) && fits_in_clusters(8 * items_of(p), device))) continue;
     if (shared_bytes(t, cache_bytes(p)) + static_shared_bytes(t) > device.shared_memory_bytes)
       continue;
     if (t.stage_kb > 48 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) <
@@ -118,6 +135,36 @@ int choose_splits(std::int64_t items, std::int64_t slots, std::int64_t most) {
   return static_cast<int>(8 * over <= splits ? splits - over : splits);
 }
 
+// One token on a GPU with clusters: the blocks of a cluster are the splits of one KV head of one lane
+// and fold them in shared memory, without a counter and the workspace. More than 8 blocks are a
+// promise of sm_90 alone; an H100 has 7 places for 16. 64 of its 132 multiprocessors read at 95% of
+// the speed of all (8k keys, 32/8/128: 13.1 us against 12.4), and a second fold costs more than the
+// rest. Where that leaves most of the GPU idle there are more clusters, which long lanes use
+// (attention_range.cuh). Clusters of 4 that need all multiprocessors find no place each, pairs do
+// (28/4/128, 8 lanes of 32k: 191 us with clusters of 4, 184 with one pair a lane and head).
+void choose_clusters(AttentionSchedule& s, std::int64_t keys, const CudaDevice& device) {
+  const AttentionTile& t = kAttentionTiles[s.tile];
+  const std::int64_t items = items_of(s.problem), tiles = divide_up(keys, t.keys);
+  const int group = s.problem.attributes.num_q_heads / s.problem.attributes.num_kv_heads;
+  int shift = device.compute_capability == 90 && fits_in_clusters(16 * items, device) ? 4 : 3;
+  while (shift > 0 && (items << shift > device.multiprocessors || tiles <= 1 << (shift - 1) ||
+                       (shift == 2 && !fits_in_clusters(4 * items, device)))) {
+    --shift;
+  }
+  const int cluster = 1 << shift, box = decode_box_bytes(t, group, cluster);
+  if (cluster == 1 || s.shared_bytes + box + static_shared_bytes(t) > device.shared_memory_bytes) {
+    return;
+  }
+  const auto fits = [&](std::int64_t blocks) {
+    return cluster == 2 ? blocks <= device.multiprocessors : fits_in_clusters(blocks, device);
+  };
+  const int most = s.splits;
+  s.cluster_shift = shift;
+  s.shared_bytes += box;
+  s.splits = cluster;
+  while (s.splits + cluster <= most && fits((s.splits + cluster) * items)) s.splits += cluster;
+}
+
 int rows_of(const AttentionSchedule& s) {
   return s.wgmma < 0 ? kAttentionTiles[s.tile].rows() : kAttentionWgmmaTiles[s.wgmma].rows();
 }
@@ -136,9 +183,15 @@ AttentionWorkspace layout(const AttentionSchedule& s) {
   at.tree_mask = take(tree ? p.batch * p.tokens * divide_up(p.tokens, 32) * 4 : 0);
   const std::int64_t items = p.batch * a.num_kv_heads * s.row_blocks;
   const std::int64_t rows = s.splits > 1 ? items * s.splits * rows_of(s) : 0;
-  at.arrivals = take(s.splits > 1 ? items * 8 : 0);
+  // One token: a counter for each block of a cluster, whose sums are Parts, twice the size, of the
+  // group's rows (attention_decode_fold.cuh).
+  const int group = a.num_q_heads / a.num_kv_heads;
+  const std::int64_t row_bytes = s.fused && group > 8
+                                     ? std::int64_t{kAttentionTiles[s.tile].head_size} * 8
+                                     : std::int64_t{kAttentionTiles[s.tile].head_size} * 4;
+  at.arrivals = take(s.splits > 1 ? items * 8 * (s.fused ? 16 : 1) : 0);
   at.partial_tops = take(rows * 2 * 4);
-  at.partial_sums = take(rows * a.head_size * 4);
+  at.partial_sums = take(rows * row_bytes);
   at.bytes = next;
   return at;
 }
@@ -165,8 +218,7 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   const int resident = s.wgmma < 0 ? 1 : kAttentionWgmmaTiles[s.wgmma].resident;
   const bool whole = s.wgmma >= 0 && !kAttentionWgmmaTiles[s.wgmma].splits;
   s.least_tiles = std::max(1, kLeastSplitKeys / keys);
-  s.fused = p.tokens == 1 && p.mode != AttentionMode::kTreeDecode && rows <= 16 &&
-            p.rotary_width % 16 == 0;
+  s.fused = is_fused(p);
   s.overlap_kernels = device.compute_capability >= 90;
 
   std::int64_t most_keys = p.mode == AttentionMode::kPrefill ? p.tokens : p.capacity;
@@ -176,9 +228,8 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   // One block a multiprocessor has enough bytes on their way; E4M3 takes two to convert them.
   const std::int64_t slots =
       std::int64_t{std::max(device.multiprocessors, 1)} * (cache_bytes(p) == 1 ? 2 : resident);
-  s.splits = whole ? 1
-                   : choose_splits(s.row_blocks * a.num_kv_heads * p.batch, slots,
-                                   most_keys / kLeastSplitKeys);
+  s.splits =
+      whole ? 1 : choose_splits(s.row_blocks * items_of(p), slots, most_keys / kLeastSplitKeys);
   s.folds = s.splits > 1 && rows_of(s) > 16;
   if (s.row_blocks * s.splits > kMost) {
     return unsupported("attention: ", s.row_blocks, " row blocks, expected fewer than 2^31");
@@ -188,6 +239,7 @@ Result<AttentionSchedule> schedule_attention(const AttentionProblem& p, const Cu
   s.copy_blocks = std::clamp<std::int64_t>(
       4 * device.multiprocessors / std::max<std::int64_t>(2 * a.num_kv_heads * p.batch, 1), 1, 64);
   s.workspace = layout(s);
+  if (s.fused && device.compute_capability >= 90) choose_clusters(s, most_keys, device);
   return s;
 }
 
@@ -200,7 +252,8 @@ std::string describe(const AttentionSchedule& s) {
       wgmma ? w.rows() : t.rows(), " rows x ", wgmma ? w.keys : t.keys, " keys, head ",
       wgmma ? w.head_size : t.head_size, ", ", wgmma ? w.stages : stages(t, cache_bytes(s.problem)),
       " stages, ", wgmma ? w.threads() : t.threads(), " threads, ", s.splits, " splits, grid ",
-      s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x", s.problem.batch, ", ",
+      s.row_blocks * s.splits, "x", s.problem.attributes.num_kv_heads, "x", s.problem.batch,
+      s.cluster_shift > 0 ? concat(" in clusters of ", 1 << s.cluster_shift) : "", ", ",
       s.shared_bytes, " bytes of shared memory, ", s.workspace.bytes, " bytes of workspace");
 }
 

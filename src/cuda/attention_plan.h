@@ -38,6 +38,7 @@ struct AttentionSchedule {
   int least_tiles = 1;                               // stages of keys that a split gets at least
   std::int64_t prepare_blocks = 0, copy_blocks = 0;  // grid x of the other two kernels
   AttentionWorkspace workspace{};
+  int cluster_shift = 0;         // 2^it splits are a cluster, which folds them in shared memory
   bool fused = false;            // one new token a lane: no pre-pass
   bool folds = false;            // split keys of many rows: a kernel of its own folds them
   bool overlap_kernels = false;  // programmatic dependent launch

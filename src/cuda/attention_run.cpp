@@ -98,6 +98,7 @@ Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void
       .row_blocks = static_cast<std::int32_t>(s.row_blocks),
       .splits = s.splits,
       .least_tiles = s.least_tiles,
+      .cluster_shift = s.cluster_shift,
       .norm_eps = a.rms_norm_eps,
       .scale = softmax_scale(a),
       .softcap = a.logit_softcap,

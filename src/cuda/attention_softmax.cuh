@@ -86,9 +86,13 @@ DOVETAIL_DEVICE void multiply_keys(Scores<S>& scores, QueryFragments<S>& held,
       for (float& score : scores[m][n]) score = 0.0f;
     }
   }
+  // Few products follow one another: every other one adds to sums of its own, for half the latency.
+  constexpr bool kTwice = S::kKeyTiles == 2 && S::kRowTiles == 1 && S::kHeadSize <= 128;
+  Scores<S> odd{};
   DOVETAIL_UNROLL
   for (int step = 0; step < S::kSteps; ++step) {
     const int slot = S::kHoldQuery ? step : 0;
+    Scores<S>& sums = kTwice && step % 2 == 1 ? odd : scores;
     if constexpr (!S::kHoldQuery) {
       DOVETAIL_UNROLL
       for (int m = 0; m < S::kRowTiles; ++m) query_fragment<S>(held[m][0], query, m * 16, step);
@@ -99,9 +103,16 @@ DOVETAIL_DEVICE void multiply_keys(Scores<S>& scores, QueryFragments<S>& held,
       key_fragments<S>(b, keys, n * 8, step);
       DOVETAIL_UNROLL
       for (int m = 0; m < S::kRowTiles; ++m) {
-        ptx::mma_m16n8k16<typename S::T>(scores[m][n], held[m][slot], b[0]);
-        ptx::mma_m16n8k16<typename S::T>(scores[m][n + 1], held[m][slot], b[1]);
+        ptx::mma_m16n8k16<typename S::T>(sums[m][n], held[m][slot], b[0]);
+        ptx::mma_m16n8k16<typename S::T>(sums[m][n + 1], held[m][slot], b[1]);
       }
+    }
+  }
+  if constexpr (kTwice) {
+    DOVETAIL_UNROLL
+    for (int n = 0; n < 2; ++n) {
+      DOVETAIL_UNROLL
+      for (int i = 0; i < 4; ++i) scores[0][n][i] += odd[0][n][i];
     }
   }
 }
@@ -157,13 +168,15 @@ DOVETAIL_DEVICE void mask_scores(Scores<S>& scores, const RowView* views,
 }
 
 // Scores become weights; what was summed before is to be scaled by `factor` to the new top.
+// Of rows that do not exist, the upper `halves` of 8 may be left out.
 template <class S>
 DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
-                           float (&factors)[S::kRowTiles][2]) {
+                           float (&factors)[S::kRowTiles][2], int halves = 2) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
     for (int half = 0; half < 2; ++half) {
+      if (half >= halves) break;
       float top = state.top[m][half];
       DOVETAIL_UNROLL
       for (int n = 0; n < S::kKeyTiles; ++n) {
@@ -190,13 +203,18 @@ DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
 }
 
 template <class S>
-DOVETAIL_DEVICE void rescale(WarpState<S>& state, const float (&factors)[S::kRowTiles][2]) {
+DOVETAIL_DEVICE void rescale(WarpState<S>& state, const float (&factors)[S::kRowTiles][2],
+                             int halves = 2) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
     DOVETAIL_UNROLL
-    for (int n = 0; n < S::kHeadSize / 8; ++n) {
+    for (int half = 0; half < 2; ++half) {
+      if (half >= halves) break;
       DOVETAIL_UNROLL
-      for (int i = 0; i < 4; ++i) state.sums[m][n][i] *= factors[m][i / 2];
+      for (int n = 0; n < S::kHeadSize / 8; ++n) {
+        state.sums[m][n][2 * half] *= factors[m][half];
+        state.sums[m][n][2 * half + 1] *= factors[m][half];
+      }
     }
   }
 }

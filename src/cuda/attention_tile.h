@@ -28,7 +28,7 @@ struct AttentionTile {
   constexpr int warp_keys() const { return keys / key_warps; }
   constexpr int threads() const { return 32 * row_warps * key_warps; }
   // Blocks of a multiprocessor by its 65,536 registers: the kernel is compiled for so many.
-  constexpr int resident_blocks() const { return 256 / threads(); }
+  constexpr int resident_blocks() const { return key_warps == 8 ? 2 : 256 / threads(); }
 };
 
 // By head size, then rows; of equal ones the deeper first, for devices that hold its
@@ -36,6 +36,7 @@ struct AttentionTile {
 // on their way into each multiprocessor (H100). 128 rows of D = 192 and more do not fit 99 KB
 // (sm_86, 89, 120) with two stages, and 32 keys a stage keep 64 rows of D = 256 within it.
 inline constexpr AttentionTile kAttentionTiles[] = {
+    {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 8, .keys = 128, .stage_kb = 96},
     {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64, .stage_kb = 96},
     {.head_size = 64, .row_warps = 1, .row_tiles = 1, .key_warps = 4, .keys = 64},
     {.head_size = 64, .row_warps = 4, .row_tiles = 1, .key_warps = 1, .keys = 64},
@@ -125,15 +126,21 @@ constexpr int shared_bytes(const AttentionTile& t, int cache_bytes) {
   return query_bytes(t) + stages(t, cache_bytes) * stage_bytes(t, cache_bytes);
 }
 
+// A decode block of a cluster gets its share of every block's sums: runs of 8 columns, as 4 pairs of
+// 16 bytes, of the group's `rows`.
+constexpr int decode_box_bytes(const AttentionTile& t, int rows, int cluster) {
+  return cluster == 1 ? 0 : (rows * t.head_size / 8 + cluster - 1) / cluster * cluster * 64;
+}
+
 // Splits of the keys of a row block: their weights are folded in shared memory, kFoldBatch at a time
 // per thread. One more than a batch costs another latency (H100, 8k keys, 28/4/128: 33 splits
 // 18.0 us, 32 16.6), and beyond one batch a split wants four times the keys to be worth it.
 inline constexpr int kMostSplits = 256;
 inline constexpr int kFoldBatch = 16;
 
-// On top of it: a flag, what each row sees, and alignment.
+// On top of it: a flag, what each row sees or the new token's K and V, and alignment.
 constexpr int static_shared_bytes(const AttentionTile& t) {
-  return 128 + t.rows() * 12;
+  return 128 + (t.rows() == 16 ? 2 * t.head_size * kQueryBytes : 0) + t.rows() * 12;
 }
 
 // Where 16-byte chunk `chunk` of row `row` lies in its row of `chunks` chunks. ldmatrix reads the

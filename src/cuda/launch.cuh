@@ -25,7 +25,7 @@ struct LaunchConfig {
 #if defined(DOVETAIL_SIMT_HOST)
 
 template <class Parameters>
-Status prepare(void (*)(Parameters), uint32_t) {
+Status prepare(void (*)(Parameters), uint32_t, uint32_t = 1) {
   return Status::success();
 }
 
@@ -48,7 +48,12 @@ inline Status cuda_status(const char* what, cudaError_t error) {
 }
 
 template <class Parameters>
-Status prepare(void (*kernel)(Parameters), uint32_t shared_bytes) {
+Status prepare(void (*kernel)(Parameters), uint32_t shared_bytes, uint32_t cluster_blocks = 1) {
+  if (cluster_blocks > 8) {
+    DOVETAIL_RETURN_IF_ERROR(cuda_status(
+        "allowing a kernel clusters of 16",
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1)));
+  }
   return cuda_status("setting a kernel's shared memory",
                      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                           static_cast<int>(shared_bytes)));

@@ -108,6 +108,26 @@ TEST(AttentionPlan, FillsTheGpuInDecode) {
   }
 }
 
+// Clusters that find a place each, more of them where few items leave the GPU idle, none before
+// sm_90.
+TEST(AttentionPlan, FoldsOneTokenInClusters) {
+  struct Case {
+    int batch, capacity, q_heads, kv_heads, head_size, cluster, splits;
+  };
+  for (const Case& c : {Case{1, 8192, 32, 8, 128, 8, 8}, Case{1, 8192, 28, 4, 128, 16, 16},
+                        Case{1, 32768, 14, 2, 64, 16, 48}, Case{1, 128, 32, 8, 128, 2, 2},
+                        Case{1, 64, 32, 8, 128, 1, 1}, Case{8, 8192, 32, 8, 128, 2, 2},
+                        Case{8, 8192, 28, 4, 128, 2, 4}, Case{32, 8192, 32, 8, 128, 1, 1}}) {
+    const auto p =
+        problem(AttentionMode::kDecode, c.batch, 1, c.capacity, c.q_heads, c.kv_heads, c.head_size);
+    const auto s = schedule_attention(p, kHopper);
+    ASSERT_TRUE(s.ok());
+    EXPECT_EQ(1 << s->cluster_shift, c.cluster) << describe(*s);
+    EXPECT_EQ(s->splits, c.splits) << describe(*s);
+    EXPECT_EQ(schedule_attention(p, kAda)->cluster_shift, 0);
+  }
+}
+
 TEST(AttentionPlan, TakesWgmmaForManyRowsOnHopperAlone) {
   using enum AttentionMode;
   const auto wgmma = [](const AttentionProblem& p, const CudaDevice& d) {
@@ -177,8 +197,9 @@ TEST(AttentionPlan, SaysWhatItDoes) {
     return s.ok() ? describe(*s) : s.status().message();
   };
   EXPECT_EQ(text(problem(AttentionMode::kDecode, 1, 1, 8192, 32, 8, 128), kHopper),
-            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 3 stages, 128 threads, 16 "
-            "splits, grid 16x8x1, 102400 bytes of shared memory, 1065216 bytes of workspace");
+            "attention: cuda, decode, tile 16 rows x 64 keys, head 128, 3 stages, 128 threads, 8 "
+            "splits, grid 8x8x1 in clusters of 8, 106496 bytes of shared memory, 1065984 bytes of "
+            "workspace");
   EXPECT_EQ(text(problem(AttentionMode::kPrefill, 1, 4096, 4096, 32, 8, 128), kHopper),
             "attention: cuda, prefill, wgmma, tile 128 rows x 128 keys, head 128, 3 stages, 384 "
             "threads, 1 splits, grid 128x8x1, 230400 bytes of shared memory, 0 bytes of workspace");

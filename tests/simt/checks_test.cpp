@@ -198,6 +198,44 @@ TEST_P(EveryOrder, BlocksOfAClusterShareMemory) {
 #endif
 }
 
+std::string mail_report(MailBug bug, uint32_t blocks, std::vector<uint32_t>& sent) {
+  std::vector<uint32_t> values(size_t{blocks} * 32);
+  std::iota(values.begin(), values.end(), 0u);
+  const Buffer<uint32_t> in(values);
+  Buffer<uint32_t> out(values.size());
+  try {
+    EXPECT_TRUE(send_on({bug, blocks, in.data(), out.data()}).ok());
+  } catch (const simt::Error& error) {
+    return error.what();
+  }
+  sent = out.read();
+  return "no report";
+}
+
+TEST_P(EveryOrder, BlocksOfAClusterSendEachOtherMail) {
+  std::vector<uint32_t> sent;
+  for (const uint32_t blocks : {1u, 2u, 16u}) {
+    ASSERT_EQ(mail_report(MailBug::kNone, blocks, sent), "no report");
+    for (uint32_t i = 0; i < sent.size(); ++i) {
+      const uint32_t sender = (i / 32 + blocks - 1) % blocks;
+      ASSERT_EQ(sent[i], sender * 32 + (i + 1) % 32) << blocks << " blocks, " << i;
+    }
+  }
+  const std::string closed = mail_report(MailBug::kNotOpened, 4, sent);
+  EXPECT_TRUE(contains(closed, "nobody has opened") &&
+              contains(closed, line_of("to the next block")))
+      << closed;
+  const std::string more = mail_report(MailBug::kTooMuch, 4, sent);
+  EXPECT_TRUE(contains(more, "more than the 496 bytes") || contains(more, "uninitialised: "))
+      << more;  // whoever is first
+  const std::string lost = mail_report(MailBug::kLost, 4, sent);
+  EXPECT_TRUE(contains(lost, "deadlock") && contains(lost, line_of("for all of it"))) << lost;
+#if !defined(__SANITIZE_ADDRESS__)
+  const std::string race = mail_report(MailBug::kNoWait, 4, sent);
+  EXPECT_TRUE(contains(race, "uninitialised: ") || contains(race, "race: ")) << race;
+#endif
+}
+
 TEST(DependentLaunch, WaitsForThePreviousKernel) {
   Buffer<uint32_t> first(std::vector<uint32_t>{1}), second(1), third(1);
   ASSERT_TRUE(dependent({first.data(), second.data(), true}, true).ok());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Blocks of a cluster run together. Their barrier is split in two, arrive and wait, and expects all
 // threads that have not left the kernel. A block may use a neighbour's shared memory from its first
-// cluster_wait on (before, the neighbour may not have started) and until the neighbour leaves.
+// cluster_wait on (before, the neighbour may not have started) and until the neighbour leaves. A
+// mailbox carries its senders' knowledge to those who wait for it.
 #include "simt/machine.h"
 
 namespace dovetail::simt {
@@ -14,6 +15,21 @@ void finish_if_all_arrived(Cluster& cluster) {
   ++cluster.phases;
   for (Thread* thread : barrier.waiting) machine.ready.push_back(thread);
   barrier = {};
+}
+
+Mailbox& mailbox_of(const void* box, const char* what, Site site) {
+  Thread& self = *machine.current;
+  const auto found = self.block->cluster.mailboxes.find(box);
+  if (found == self.block->cluster.mailboxes.end()) {
+    fail(what, " at ", site, ": ", self, " uses a mailbox that nobody has opened");
+  }
+  return found->second;
+}
+
+void deliver_if_full(Mailbox& mailbox) {
+  if (!mailbox.full()) return;
+  for (Thread* thread : mailbox.senders.waiting) machine.ready.push_back(thread);
+  mailbox.senders.waiting.clear();
 }
 
 }  // namespace
@@ -76,6 +92,40 @@ void* cluster_address(const void* own, uint32_t rank, Site site) {
          blocks[rank].number, ", which has left the kernel");
   }
   return arena + rank * kSharedWindow + offset_of(own) % kSharedWindow;
+}
+
+void open_mailbox(const void* box, Site) {
+  machine.current->block->cluster.mailboxes[box] = {};
+}
+
+void expect_mail(const void* box, uint32_t bytes, Site site) {
+  Mailbox& mailbox = mailbox_of(box, "expect_mail", site);
+  mailbox.expected = bytes;
+  mailbox.told = true;
+  deliver_if_full(mailbox);
+}
+
+void post(const void* box, uint32_t bytes, Site site) {
+  Mailbox& mailbox = mailbox_of(box, "post", site);
+  mailbox.arrived += bytes;
+  mailbox.senders.arrived = mailbox.arrived;
+  if (mailbox.told && mailbox.arrived > mailbox.expected) {
+    fail("post at ", site, ": ", *machine.current, " sends more than the ", mailbox.expected,
+         " bytes that the mailbox expects");
+  }
+  gather(mailbox.senders, *machine.current);
+  deliver_if_full(mailbox);
+}
+
+void wait_for_mail(const void* box, Site site) {
+  Thread& self = *machine.current;
+  Mailbox& mailbox = mailbox_of(box, "wait_for_mail", site);
+  if (!mailbox.full()) {
+    mailbox.senders.call = {"wait_for_mail", 0, 0, mailbox.expected, false, true, site};
+    mailbox.senders.waiting.push_back(&self);
+    suspend();
+  }
+  self.known = merged(self.known, mailbox.senders.gathered);
 }
 
 }  // namespace dovetail::simt

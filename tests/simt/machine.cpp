@@ -36,6 +36,7 @@ std::string deadlock_report(const Cluster& cluster) {
     }
   }
   report_waiting(out, cluster.barrier);
+  for (const auto& [box, mailbox] : cluster.mailboxes) report_waiting(out, mailbox.senders);
   return std::move(out).str();
 }
 

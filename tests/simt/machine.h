@@ -116,12 +116,21 @@ struct Block {
   std::vector<Meeting> meetings[33];  // of each warp, and of the block
 };
 
+struct Mailbox {
+  uint32_t expected = 0, arrived = 0;  // bytes
+  bool told = false;                   // how many to expect
+  Meeting senders;
+
+  bool full() const { return told && arrived == expected; }
+};
+
 struct Cluster {
   std::deque<Block> blocks;
   uint32_t threads = 0, left = 0;  // of all blocks; gone from the kernel
   uint32_t phases = 0;             // barriers done
   Meeting barrier;                 // the open one
   Known known;                     // to all after the last one
+  std::map<const void*, Mailbox> mailboxes;
 };
 
 struct Machine {
@@ -167,7 +176,7 @@ inline constexpr bool kAnnounced = true;
 inline constexpr bool kAnnounced = false;
 #endif
 
-inline constexpr uint32_t kMostClusterBlocks = 8;
+inline constexpr uint32_t kMostClusterBlocks = 16;
 inline constexpr size_t kSharedWindow = size_t{1} << 20;
 inline constexpr size_t kSharedBytes = kMostClusterBlocks * kSharedWindow;
 inline constexpr size_t kArenaBytes = size_t{16} << 30;

@@ -76,6 +76,11 @@ void cluster_arrive(Site site);
 void cluster_wait(Site site);
 // Where block `rank` of the cluster keeps what this block keeps at `own`.
 void* cluster_address(const void* own, uint32_t rank, Site site);
+// Mailboxes: the word of this block, and for post that of a neighbour.
+void open_mailbox(const void* box, Site site);
+void expect_mail(const void* box, uint32_t bytes, Site site);
+void post(const void* box, uint32_t bytes, Site site);
+void wait_for_mail(const void* box, Site site);
 
 enum class Format { kHalf, kBFloat16, kE4m3 };
 void mma(Format format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);

@@ -156,6 +156,24 @@ DOVETAIL_KERNEL(32) cluster_kernel(const DOVETAIL_GRID_CONSTANT ClusterParameter
   p.out[at] = received[i];
 }
 
+DOVETAIL_KERNEL(32) mail_kernel(const DOVETAIL_GRID_CONSTANT MailParameters p) {
+  DOVETAIL_SHARED(ptx::Vec4[32], received);
+  DOVETAIL_SHARED(uint64_t, mailbox);
+  const uint32_t i = ptx::thread_index().x, at = ptx::block_index().x * 32 + i;
+  if (i == 0 && p.bug != MailBug::kNotOpened) {
+    ptx::open_mailbox(&mailbox);
+    ptx::expect_mail(&mailbox, (p.bug == MailBug::kTooMuch ? 31 : 32) * 16);
+  }
+  ptx::cluster_arrive_relaxed();
+  ptx::cluster_wait();
+  if (p.bug != MailBug::kLost || i != 5) {
+    const uint32_t v = p.in[at], next = (ptx::cluster_rank() + 1) % p.blocks;
+    ptx::post(&received[i], next, {v, v, v, v}, &mailbox);  // to the next block
+  }
+  if (p.bug != MailBug::kNoWait) ptx::wait_for_mail(&mailbox);  // for all of it
+  p.out[at] = received[(i + 1) % 32].w;
+}
+
 DOVETAIL_KERNEL(128) work_kernel(const DOVETAIL_GRID_CONSTANT WorkParameters p) {
   DOVETAIL_SHARED(float[128], sums);
   const uint32_t i = ptx::thread_index().x;
@@ -191,6 +209,11 @@ Status last_block_sum(const LastBlockParameters& p) {
 Status dependent(const DependentParameters& p, bool overlap_previous) {
   return cuda::launch(dependent_kernel,
                       {.grid = {1}, .block = {32}, .overlap_previous = overlap_previous}, p);
+}
+
+Status send_on(const MailParameters& p) {
+  return cuda::launch(mail_kernel, {.grid = {p.blocks}, .block = {32}, .cluster_blocks = p.blocks},
+                      p);
 }
 
 Status pass_on(const ClusterParameters& p) {

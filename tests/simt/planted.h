@@ -102,6 +102,22 @@ struct ClusterParameters {
 };
 Status pass_on(const ClusterParameters& p);
 
+// The same through mailboxes, 16 bytes a thread.
+enum class MailBug {
+  kNone,
+  kNotOpened,
+  kLost,     // one thread sends nothing
+  kTooMuch,  // more than is expected
+  kNoWait,   // for what has been sent
+};
+struct MailParameters {
+  MailBug bug;
+  uint32_t blocks;     // of the cluster, and of the grid
+  const uint32_t* in;  // [blocks * 32]
+  uint32_t* out;       // [blocks * 32]
+};
+Status send_on(const MailParameters& p);
+
 // Times: `rounds` mma per warp / shuffles / shared-memory increments per thread.
 struct WorkParameters {
   int mma = 0, shuffles = 0, increments = 0;

@@ -91,6 +91,17 @@ DOVETAIL_DEVICE void prefetch_to_l2([[maybe_unused]] const void* address) {
 #endif
 }
 
+// What memory may hold, from L2: before wait_for_previous_kernel, for a guess that is checked later.
+DOVETAIL_DEVICE int32_t guess([[maybe_unused]] const int32_t* address) {
+#if defined(DOVETAIL_SIMT_HOST)
+  return 1;
+#else
+  int32_t v;
+  asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(address));
+  return v;
+#endif
+}
+
 DOVETAIL_DEVICE uint32_t load_acquire(const uint32_t* address DOVETAIL_SITE) {
 #if defined(DOVETAIL_SIMT_HOST)
   return simt::atomic(const_cast<uint32_t*>(address), simt::AtomicOp::kLoadAcquire, 0, site);

@@ -113,6 +113,18 @@ DOVETAIL_DEVICE T* shared_memory() {
 #endif
 }
 
+// Makes the compiler have the value here, and not compute it again or later.
+template <class T>
+DOVETAIL_DEVICE void have_now([[maybe_unused]] T& value) {
+#if !defined(DOVETAIL_SIMT_HOST)
+  if constexpr (sizeof(T) == 8) {
+    asm volatile("" : "+l"(value));
+  } else {
+    asm volatile("" : "+r"(value));
+  }
+#endif
+}
+
 #if defined(__CUDACC__)
 // The 32-bit shared-window address that PTX instructions take.
 DOVETAIL_DEVICE uint32_t shared_address(const void* pointer) {
