@@ -40,6 +40,7 @@ struct AttentionArguments {
   float per_head_size, per_softcap;  // 1 / D and 1 / softcap: a division is a call
   AttentionMode mode;
   bool shared_rope;
+  bool heads_first;  // of the row blocks of all heads, those with the most keys run first
 };
 
 }  // namespace dovetail::cuda

@@ -22,7 +22,9 @@ struct AttentionKernels {
 
 template <int Index, class T, class Cache>
 constexpr AttentionKernels attention_kernels() {
-  if constexpr (kAttentionTiles[Index].rows() > 16) {
+  if constexpr (kAttentionTiles[Index].row_tiles > 1 && sizeof(Cache) == 1) {
+    return {};  // spills; the plan does not choose it
+  } else if constexpr (kAttentionTiles[Index].rows() > 16) {
     return {.attend = attention_kernel<Index, T, Cache>,
             .fold = attention_fold<AttentionShape<Index, T, Cache>>};
   } else {
@@ -77,9 +79,7 @@ struct AttentionLaunches {
 
   static Status attend(const AttentionSchedule& s, const AttentionArguments& arguments,
                        void* stream) {
-    const auto lanes = static_cast<uint32_t>(arguments.batch);
-    const LaunchConfig config{.grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
-                                       static_cast<uint32_t>(arguments.kv_heads), lanes},
+    const LaunchConfig config{.grid = grid_of(arguments),
                               .block = {static_cast<uint32_t>(kAttentionTiles[s.tile].threads())},
                               .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
                               .cluster_blocks = 1u << s.cluster_shift,

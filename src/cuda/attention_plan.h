@@ -35,6 +35,7 @@ struct AttentionSchedule {
   int shared_bytes = 0;
   std::int64_t row_blocks = 0;
   int splits = 1;
+  bool heads_first = false;                          // order of the row blocks
   int least_tiles = 1;                               // stages of keys that a split gets at least
   std::int64_t prepare_blocks = 0, copy_blocks = 0;  // grid x of the other two kernels
   AttentionWorkspace workspace{};

@@ -156,7 +156,8 @@ DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& bloc
 }
 
 // Which rows and keys a block of a grid [row blocks * splits, Hk, B] has: within x the split runs
-// fastest, and the last row block, which sees the most keys, comes first.
+// fastest, and the last row block, which sees the most keys, comes first. With heads_first the grid
+// is [row blocks * Hk, 1, B], and within x the head runs fastest.
 struct Place {
   int32_t kv_head, row_block, part;
   Lane lane;
@@ -164,14 +165,23 @@ struct Place {
   Split split;
 };
 
+inline ptx::Index3 grid_of(const AttentionArguments& p) {
+  const auto rows = static_cast<uint32_t>(p.row_blocks), heads = static_cast<uint32_t>(p.kv_heads);
+  const auto lanes = static_cast<uint32_t>(p.batch);
+  if (p.heads_first) return {rows * heads, 1, lanes};
+  return {rows * static_cast<uint32_t>(p.splits), heads, lanes};
+}
+
 template <class Tile>
 DOVETAIL_DEVICE Place place_of(const AttentionArguments& p, const Tile& t) {
   const auto x = static_cast<int32_t>(ptx::block_index().x);
-  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
-  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
+  const int32_t fastest = p.heads_first ? p.kv_heads : p.splits;
+  const int32_t rank = p.row_blocks == 1 && !p.heads_first ? 0 : x / fastest;
+  const int32_t row_block = p.row_blocks - 1 - rank, within = x - rank * fastest;
+  const int32_t part = p.heads_first ? 0 : within;
   const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
   const RowBlock block = row_block_of(p, lane, row_block * t.rows(), t.rows());
-  return {static_cast<int32_t>(ptx::block_index().y),
+  return {p.heads_first ? within : static_cast<int32_t>(ptx::block_index().y),
           row_block,
           part,
           lane,

@@ -106,6 +106,7 @@ Status run_attention(const AttentionSchedule& s, const AttentionBuffers& b, void
       .per_softcap = a.logit_softcap > 0 ? 1.0f / a.logit_softcap : 0.0f,
       .mode = p.mode,
       .shared_rope = p.rope_batch == 1,
+      .heads_first = s.heads_first,
   };
   DOVETAIL_RETURN_IF_ERROR(functions_of(p).before(s, arguments, stream));
   return attending_functions_of(s).attend(s, arguments, stream);

@@ -40,8 +40,7 @@ struct WgmmaLaunches {
   static Status attend(const AttentionSchedule& s, const AttentionArguments& arguments,
                        void* stream) {
     const LaunchConfig config{
-        .grid = {static_cast<uint32_t>(s.row_blocks * s.splits),
-                 static_cast<uint32_t>(arguments.kv_heads), static_cast<uint32_t>(arguments.batch)},
+        .grid = grid_of(arguments),
         .block = {static_cast<uint32_t>(kAttentionWgmmaTiles[s.wgmma].threads())},
         .shared_bytes = static_cast<uint32_t>(s.shared_bytes),
         .stream = stream,

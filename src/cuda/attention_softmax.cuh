@@ -202,11 +202,16 @@ DOVETAIL_DEVICE void weigh(Scores<S>& scores, WarpState<S>& state, float unit,
   }
 }
 
+// Few stages raise the top of a row; a warp with many sums looks first. (Below sm_90 the branch costs
+// registers that are not there: 40 bytes spilled.)
 template <class S>
 DOVETAIL_DEVICE void rescale(WarpState<S>& state, const float (&factors)[S::kRowTiles][2],
                              int halves = 2) {
   DOVETAIL_UNROLL
   for (int m = 0; m < S::kRowTiles; ++m) {
+    if constexpr (S::kRowTiles * S::kHeadSize >= 256 && DOVETAIL_ARCH >= 90) {
+      if (ptx::all(factors[m][0] == 1.0f && factors[m][1] == 1.0f)) continue;
+    }
     DOVETAIL_UNROLL
     for (int half = 0; half < 2; ++half) {
       if (half >= halves) break;

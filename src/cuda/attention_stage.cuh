@@ -30,8 +30,8 @@ struct AttentionShape {
   static constexpr int kCacheChunks = kHeadSize * static_cast<int>(sizeof(Cache)) / 16;
   static constexpr int kStages = stages(kTile, sizeof(Cache));
   static constexpr int kStageBytes = stage_bytes(kTile, sizeof(Cache));
-  // Query fragments stay in registers while they are at most 32 of them.
-  static constexpr bool kHoldQuery = kRowTiles * kSteps <= 8;
+  // Query fragments stay in registers while they are at most 32, and of one row tile.
+  static constexpr bool kHoldQuery = kRowTiles == 1 && kSteps <= 8;
   static_assert(kHeadSize % 16 == 0 && kWarpKeys % 16 == 0 && kStages >= 2);
 };
 

@@ -92,9 +92,9 @@ TEST_P(AttentionOnHostModel, AgreesWithTheReference) {
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionOnHostModel, testing::ValuesIn(cases()),
                          [](const auto& instance) { return instance.param.name; });
 
-// Prompts for the wgmma kernels beyond the table: several stages of 128 keys, a past, a window that
-// begins inside a stage, ragged lanes, both head sizes, groups that do not divide 64.
-TEST(AttentionWgmma, AgreesWithTheReference) {
+// Prompts beyond the table, for the wgmma kernels and for warps of 32 rows: several stages of 128
+// keys, a past, ragged lanes, both head sizes, groups that do not divide 64, both orders of blocks.
+TEST(AttentionPrompts, AgreeWithTheReferenceThroughWgmmaAndWideWarps) {
   const AttentionCase prompts[] = {
       {.name = "wgmma_128",
        .mode = AttentionMode::kPrefill,
@@ -121,19 +121,36 @@ TEST(AttentionWgmma, AgreesWithTheReference) {
        .capacity = 900,
        .tokens = 100,
        .histories = {700, 33}},
+      {.name = "eight_heads",
+       .mode = AttentionMode::kPrefill,
+       .batch = 2,
+       .q_heads = 16,
+       .kv_heads = 8,
+       .d = 64,
+       .capacity = 200,
+       .tokens = 70,
+       .histories = {0, 0}},
   };
   for (const AttentionCase& c : prompts) {
     SCOPED_TRACE(c.name);
     const AttentionData data = make_attention_data(c);
-    const auto schedule = cuda::schedule_attention(data.problem, device(2, 227, 90));
+    const CudaDevice hopper = device(c.kv_heads == 8 ? 132 : 2, 227, 90);
+    const CudaDevice one_ampere = device(1, 163, 80);
+    const auto schedule = cuda::schedule_attention(data.problem, hopper);
     ASSERT_TRUE(schedule.ok()) << schedule.status().message();
+    const auto wide = cuda::schedule_attention(data.problem, one_ampere);
+    ASSERT_TRUE(wide.ok()) << wide.status().message();
     if (!kOnGpu) {
       ASSERT_GE(schedule->wgmma, 0) << describe(*schedule);
+      EXPECT_EQ(schedule->heads_first, c.kv_heads == 8) << describe(*schedule);
+      EXPECT_EQ(cuda::kAttentionTiles[wide->tile].row_tiles, 2) << describe(*wide);
     }
-    run_twice(c, data, device(2, 227, 90), seed_of(c));
+    run_twice(c, data, hopper, seed_of(c));
+    run_twice(c, data, one_ampere, seed_of(c));
   }
   set_block_order(0);
 }
+
 // The number of splits follows from the device; every one gives the right answer.
 TEST(AttentionSplits, OnDevicesOfEverySize) {
   AttentionCase c{.name = "splits",
