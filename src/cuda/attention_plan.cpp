@@ -74,13 +74,14 @@ int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device
 }
 
 // Warps of 32 rows read half the shared memory for a product, but a block has half the warps: worth
-// it with two blocks a multiprocessor, and rows for both and half as many again (H100, mma.sync
-// forced, 14/2/64: 8,192 tokens 465 us against 627, 2,048 tokens 72 against 59).
+// it with two blocks a multiprocessor, and rows for three of each (H100, mma.sync forced, 8,192
+// tokens of 14/2/64 491 us against 627, of 32/8/128 2,006 against 2,260, but 2,048 tokens 250
+// against 231).
 bool fits_wide_warps(const AttentionProblem& p, const AttentionTile& t, std::int64_t rows,
                      const CudaDevice& device) {
   const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
   return cache_bytes(p) > 1 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) >= 2 &&
-         blocks >= 3 * device.multiprocessors;
+         blocks >= 6 * device.multiprocessors;
 }
 
 // The narrowest head size that holds D; of its tiles the first with enough rows, among those that
@@ -177,20 +178,17 @@ void choose_clusters(AttentionSchedule& s, std::int64_t keys, const CudaDevice& 
 }
 
 // Whether the row blocks of all heads run in one order, those with the most keys first, instead of
-// head after head: then no long block is left for the end. In the first few waves of a prompt that
+// head after head: then no long block is left for the end. In the first four waves of a prompt that
 // is worth up to 17% (H100, 32/8/128, us: 1,024 tokens 35.3 against 42.2, 2,048 94.2 against 101.5);
-// beyond, blocks of one head that share their keys are worth more (4,096 tokens 288 against 277), and
-// with few heads through wgmma too (28/4/128, 2,048 tokens: 82.0 against 80.0).
+// beyond, and with few heads, blocks of one head that share their keys are worth more (4,096 tokens
+// 288 against 277, 2,048 tokens of 28/4/128 82.0 against 80.0).
 bool heads_first(const AttentionSchedule& s, const CudaDevice& device) {
   const AttentionProblem& p = s.problem;
   const std::int64_t heads = p.attributes.num_kv_heads;
-  if (p.mode != AttentionMode::kPrefill || s.splits > 1 || (s.wgmma >= 0 && heads < 8))
-    return false;
-  const std::int64_t resident =
-      s.wgmma >= 0 ? kAttentionWgmmaTiles[s.wgmma].resident
-                   : resident_blocks(kAttentionTiles[s.tile], s.shared_bytes, device);
-  return 5 * s.row_blocks * heads * p.batch < 21 * resident * device.multiprocessors &&
-         s.row_blocks * heads <= kMost;
+  if (p.mode != AttentionMode::kPrefill || s.wgmma < 0 || heads < 8) return false;
+  const AttentionWgmmaTile& t = kAttentionWgmmaTiles[s.wgmma];
+  return !t.splits && s.row_blocks <= kMostGridYZ &&
+         5 * s.row_blocks * heads * p.batch < 21 * device.multiprocessors * t.resident;
 }
 
 int rows_of(const AttentionSchedule& s) {

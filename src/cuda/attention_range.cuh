@@ -157,7 +157,7 @@ DOVETAIL_DEVICE Split split_of(const AttentionArguments& p, const RowBlock& bloc
 
 // Which rows and keys a block of a grid [row blocks * splits, Hk, B] has: within x the split runs
 // fastest, and the last row block, which sees the most keys, comes first. With heads_first the grid
-// is [row blocks * Hk, 1, B], and within x the head runs fastest.
+// is [Hk, row blocks, B].
 struct Place {
   int32_t kv_head, row_block, part;
   Lane lane;
@@ -168,20 +168,20 @@ struct Place {
 inline ptx::Index3 grid_of(const AttentionArguments& p) {
   const auto rows = static_cast<uint32_t>(p.row_blocks), heads = static_cast<uint32_t>(p.kv_heads);
   const auto lanes = static_cast<uint32_t>(p.batch);
-  if (p.heads_first) return {rows * heads, 1, lanes};
+  if (p.heads_first) return {heads, rows, lanes};
   return {rows * static_cast<uint32_t>(p.splits), heads, lanes};
 }
 
-template <class Tile>
+template <bool MayBeHeadsFirst = false, class Tile>
 DOVETAIL_DEVICE Place place_of(const AttentionArguments& p, const Tile& t) {
-  const auto x = static_cast<int32_t>(ptx::block_index().x);
-  const int32_t fastest = p.heads_first ? p.kv_heads : p.splits;
-  const int32_t rank = p.row_blocks == 1 && !p.heads_first ? 0 : x / fastest;
-  const int32_t row_block = p.row_blocks - 1 - rank, within = x - rank * fastest;
-  const int32_t part = p.heads_first ? 0 : within;
-  const Lane lane = lane_of(p, static_cast<int32_t>(ptx::block_index().z));
+  const bool heads_first = MayBeHeadsFirst && p.heads_first;
+  const ptx::Index3 at = ptx::block_index();
+  const auto x = static_cast<int32_t>(heads_first ? at.y : at.x);
+  const int32_t row_block = p.row_blocks == 1 ? 0 : p.row_blocks - 1 - x / p.splits;
+  const int32_t part = x - (p.row_blocks - 1 - row_block) * p.splits;
+  const Lane lane = lane_of(p, static_cast<int32_t>(at.z));
   const RowBlock block = row_block_of(p, lane, row_block * t.rows(), t.rows());
-  return {p.heads_first ? within : static_cast<int32_t>(ptx::block_index().y),
+  return {static_cast<int32_t>(heads_first ? at.x : at.y),
           row_block,
           part,
           lane,

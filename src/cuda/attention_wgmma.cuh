@@ -304,7 +304,7 @@ attention_wgmma(const DOVETAIL_GRID_CONSTANT AttentionArguments p) {
   std::byte* stages = queries + S::kPanels * S::kQueryPanel;
   const auto group = static_cast<int32_t>(ptx::warp_index()) / 4;
   constexpr AttentionWgmmaTile kTile = S::kTile;
-  const Place place = place_of(p, kTile);
+  const Place place = place_of<!kTile.splits>(p, kTile);
   const auto& [kv_head, row_block, part, lane, whole, split] = place;
   if (part == 0) zero_padding<T>(p, lane, kv_head, row_block * S::kRows, S::kRows);
   const auto wait = [] {
