@@ -65,7 +65,7 @@ struct DecodeKeys {
       to += lane / kChunks * kChunks * 16;
       const auto copy = [&](int i) {
         const int chunk = own ^ swizzled_chunk(i * kRows, 0, kChunks);
-        ptx::copy_async_16(to + i * 512 + chunk * 16, from + i * 512);
+        ptx::copy_async_16_ahead(to + i * 512 + chunk * 16, from + i * 512);
       };
       if constexpr (S::kHeadSize > 128) {  // registers are short
         DOVETAIL_NO_UNROLL
@@ -81,8 +81,9 @@ struct DecodeKeys {
     for (int i = lane; i < kCopies; i += ptx::kWarpSize) {
       const int key = i / kChunks, chunk = i % kChunks;
       const bool exists = first + key < capacity && chunk * 16 < row_bytes;
-      ptx::copy_async_16(to + tile_offset(key, chunk, kChunks),
-                         exists ? from + key * row_bytes + chunk * 16 : keys, exists ? 16 : 0);
+      ptx::copy_async_16_ahead(to + tile_offset(key, chunk, kChunks),
+                               exists ? from + key * row_bytes + chunk * 16 : keys,
+                               exists ? 16 : 0);
     }
   }
 };

@@ -142,6 +142,18 @@ void check_bytes(const void* address, size_t bytes, Access access, Place place, 
   }
 }
 
+bool is_readable(const void* address, Place place) {
+  if (!kAnnounced) return true;
+  const size_t offset = offset_of(address);
+  const Thread& thread = *machine.current;
+  if (offset >= kArenaBytes || cells[offset].write == kRedZoneCell) {
+    fail("out of bounds: ", thread, " reads ahead ", address, " at ", At{place});
+  }
+  const Stamp write = cells[offset].write;
+  return write == kHost ||
+         (write > kHost && (write >> 20 == thread.stamp >> 20 || is_ordered(write, *thread.known)));
+}
+
 void check_access(const void* address, size_t bytes, Access access, Site site) {
   check_aligned(address, bytes, place_of(site));
   check_bytes(address, bytes, access, place_of(site));

@@ -209,6 +209,10 @@ void check_aligned(const void* address, size_t bytes, Place place);
 void check_bytes(const void* address, size_t bytes, Access access, Place place,
                  bool atomic = false);
 
+// Whether somebody wrote this byte, and in an order that the current thread knows; outside of every
+// buffer it is reported.
+bool is_readable(const void* address, Place place);
+
 // A product in flight that such a use of this register would disturb; else null.
 const InFlight* product_using(const void* address, Access access);
 void check_nothing_in_flight(const Thread& leaving);

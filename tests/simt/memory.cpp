@@ -203,7 +203,8 @@ bool holds(std::span<const T> registers, const void* address) {
 
 }  // namespace
 
-void copy_async(void* to, const void* from, uint32_t bytes, uint32_t source_bytes, Site site) {
+void copy_async(void* to, const void* from, uint32_t bytes, uint32_t source_bytes, Site site,
+                bool ahead) {
   const Place place = place_of(site);
   if (source_bytes > bytes || offset_of(to) >= kSharedBytes) {
     fail("copy_async at ", site, ", ", *machine.current, ": ", source_bytes, " of ", bytes,
@@ -214,8 +215,11 @@ void copy_async(void* to, const void* from, uint32_t bytes, uint32_t source_byte
   set_cells(to, bytes, kCopyInFlight, place);
   const auto finish = [=] {
     if (source_bytes != 0) {
-      check_bytes(from, source_bytes, Access::kRead, place);
+      if (!ahead) check_bytes(from, source_bytes, Access::kRead, place);
       std::memcpy(to, from, source_bytes);
+      for (uint32_t i = 0; ahead && i < source_bytes; ++i) {
+        if (!is_readable(static_cast<const char*>(from) + i, place)) static_cast<char*>(to)[i] = -1;
+      }
     }
     std::memset(static_cast<char*>(to) + source_bytes, 0, bytes - source_bytes);
     set_cells(to, bytes, machine.current->stamp, place);

@@ -116,7 +116,9 @@ void thread_fence();
 
 enum class Pipe { kCopy, kProduct };  // cp.async, wgmma
 
-void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t source_bytes, Site site);
+// `ahead`: source bytes that this thread may not read yet arrive as 0xff instead of being reported.
+void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t source_bytes, Site site,
+                bool ahead = false);
 // `finish` computes the product. Until then its accumulators belong to it, and its A if that is in
 // registers.
 void multiply_async(std::span<const float> accumulators, std::span<const uint32_t> a, Site site,

@@ -24,6 +24,17 @@ DOVETAIL_DEVICE void copy_async_16(void* shared, const void* global,
 #endif
 }
 
+// Of memory that may hold anything by now: nobody wrote it, or another block does meanwhile, and the
+// caller masks what comes. The host model gives such bytes as 0xff (NaN in every float format).
+DOVETAIL_DEVICE void copy_async_16_ahead(void* shared, const void* global,
+                                         uint32_t source_bytes = 16 DOVETAIL_SITE) {
+#if defined(DOVETAIL_SIMT_HOST)
+  simt::copy_async(shared, global, 16, source_bytes, site, /*ahead=*/true);
+#else
+  copy_async_16(shared, global, source_bytes);
+#endif
+}
+
 // The same through L1, for data that several blocks of one multiprocessor read; Bytes = 4, 8 or 16.
 template <int Bytes>
 DOVETAIL_DEVICE void copy_async_cached(void* shared, const void* global,
