@@ -79,7 +79,7 @@ int resident_blocks(const AttentionTile& t, int shared, const CudaDevice& device
 // against 231).
 bool fits_wide_warps(const AttentionProblem& p, const AttentionTile& t, std::int64_t rows,
                      const CudaDevice& device) {
-  const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
+  const std::int64_t blocks = divide_up(rows, t.rows()) * items_of(p);
   return cache_bytes(p) > 1 && resident_blocks(t, shared_bytes(t, cache_bytes(p)), device) >= 2 &&
          blocks >= 6 * device.multiprocessors;
 }
@@ -122,7 +122,7 @@ int choose_wgmma(const AttentionProblem& p, std::int64_t rows, const CudaDevice&
         t.shared_bytes() + t.rows() * 12 + 128 > device.shared_memory_bytes) {
       continue;
     }
-    const std::int64_t blocks = divide_up(rows, t.rows()) * p.attributes.num_kv_heads * p.batch;
+    const std::int64_t blocks = divide_up(rows, t.rows()) * items_of(p);
     const bool fills = blocks >= device.multiprocessors * t.resident;
     if (t.splits) {
       if (p.mode == kTreeDecode && !t.trees()) continue;
@@ -184,11 +184,11 @@ void choose_clusters(AttentionSchedule& s, std::int64_t keys, const CudaDevice& 
 // 288 against 277, 2,048 tokens of 28/4/128 82.0 against 80.0).
 bool heads_first(const AttentionSchedule& s, const CudaDevice& device) {
   const AttentionProblem& p = s.problem;
-  const std::int64_t heads = p.attributes.num_kv_heads;
-  if (p.mode != AttentionMode::kPrefill || s.wgmma < 0 || heads < 8) return false;
+  if (p.mode != AttentionMode::kPrefill || s.wgmma < 0 || p.attributes.num_kv_heads < 8)
+    return false;
   const AttentionWgmmaTile& t = kAttentionWgmmaTiles[s.wgmma];
   return !t.splits && s.row_blocks <= kMostGridYZ &&
-         5 * s.row_blocks * heads * p.batch < 21 * device.multiprocessors * t.resident;
+         5 * s.row_blocks * items_of(p) < 21 * device.multiprocessors * t.resident;
 }
 
 int rows_of(const AttentionSchedule& s) {
